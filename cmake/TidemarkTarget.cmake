@@ -1,0 +1,35 @@
+# One static library a folder: tidemark_<folder>, with the warnings, sanitizers and float rules that all code shares.
+# -ffp-contract=off: a result must not depend on which compiler or instruction set fused a multiply and an add; the
+# code writes std::fma where it means one.
+include(GNUInstallDirs)
+
+function(tidemark_compile_rules target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
+  if(TIDEMARK_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE})
+  endif()
+endfunction()
+
+function(tidemark_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(tidemark_${name} STATIC ${ARG_SOURCES})
+  add_library(tidemark::${name} ALIAS tidemark_${name})
+  tidemark_compile_rules(tidemark_${name})
+  target_include_directories(tidemark_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_include_directories(tidemark_${name} PRIVATE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(tidemark_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# A GoogleTest executable of one or more files; each case is one CTest test.
+function(tidemark_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  tidemark_compile_rules(${name})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900)
+endfunction()

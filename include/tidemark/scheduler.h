@@ -1,0 +1,87 @@
+// The scheduler as a library of its own: graphs, plans, and who decides what is discarded and computed again.
+//
+// It knows nothing of tensors. A Graph is buffers with bytes and ops in program order; forward and backward ops, weight
+// reorders, gradient accumulation and optimizer updates are all the same kind of thing. A Plan is a list of steps. The
+// rules that make a plan valid, and its cost and peak, are defined by simulate() alone. docs/scheduler.md explains all
+// of it with a dumped example. Units: bytes, and seconds or any other positive unit of cost.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tidemark::scheduler {
+
+using BufferId = std::int32_t;  // index into Graph::buffers
+using OpId = std::int32_t;      // index into Graph::ops
+
+inline constexpr BufferId kScratch = -1;  // in Step::places: the op's scratch
+inline constexpr std::int64_t kUnlimited = std::int64_t{1} << 60;
+
+enum class Phase : std::uint8_t { kForward, kBackward, kUpdate };
+
+struct Buffer {
+  std::int64_t bytes = 0;
+  std::string name;     // for messages; may be empty
+  bool pinned = false;  // inputs only: never dropped
+};
+
+struct Op {
+  std::string name;
+  Phase phase = Phase::kForward;
+  double cost = 0;
+  std::vector<BufferId> reads;
+  std::vector<BufferId> writes;
+  std::vector<BufferId> updates;                             // read and overwritten in place
+  std::vector<std::pair<BufferId, BufferId>> overwrites;     // {read, write}: the write may take the read's place
+  std::int64_t scratch = 0;
+  bool once = false;                                         // may not run a second time
+  std::optional<std::vector<BufferId>> releases;             // the program holds no handle to these any more
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Buffer> buffers;
+  std::vector<Op> ops;
+  std::vector<BufferId> keep;  // resident when the last op has run
+};
+
+struct Placement {
+  BufferId buffer = 0;
+  std::int64_t offset = 0;
+};
+
+struct Step {
+  enum class Kind : std::uint8_t { kRun, kDrop, kMove };
+  Kind kind = Kind::kRun;
+  std::int32_t id = 0;                                    // op to run, or buffer to drop or move
+  std::int64_t offset = 0;                                // kMove: the new offset
+  std::vector<Placement> places;                          // kRun: each written buffer, and kScratch
+  std::vector<std::pair<BufferId, BufferId>> overwrites;  // kRun: the pairs of Op::overwrites that are used
+};
+
+struct Plan {
+  std::int64_t budget = 0;
+  std::int64_t live_peak = 0;      // largest sum of resident bytes and scratch
+  std::int64_t reserved_peak = 0;  // highest end of a placement; 0 where nothing is placed
+  double cost = 0;                 // of all runs
+  double base_cost = 0;            // of every op once
+  double lower_bound = 0;          // no valid plan of this graph and budget costs less
+  bool placed = false;
+  std::vector<Placement> inputs;
+  std::vector<Step> steps;
+};
+
+// Where planning starts when part of the program has already run: ops before `next_op` have had their first run (they
+// may run again), and exactly `resident` is in memory, each at its offset (offsets are ignored by unplaced plans).
+// The default is the beginning: every input resident, offsets free to choose.
+struct Start {
+  OpId next_op = 0;
+  std::vector<Placement> resident;
+};
+
+}  // namespace tidemark::scheduler

@@ -1,0 +1,52 @@
+#include "tidemark/units.h"
+
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+#include "tidemark/error.h"
+
+namespace tidemark {
+
+std::string format_bytes(std::int64_t bytes) {
+  static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (std::abs(value) >= 1024 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[48];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+std::int64_t parse_bytes(std::string_view text) {
+  auto fail = [&] {
+    return Error("'" + std::string(text) + "' is not a number of bytes; write e.g. 1048576, 512MiB, 1.5GiB or 800MB");
+  };
+  double number = 0;
+  auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (status != std::errc() || !(number >= 0)) throw fail();
+  std::string unit;
+  for (char c : std::string_view(rest, static_cast<std::size_t>(text.data() + text.size() - rest))) {
+    if (c != ' ') unit += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  static constexpr Unit kUnits[] = {{"", 1},        {"b", 1},        {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30},
+                                    {"tib", 0x1p40}, {"kb", 1e3},     {"mb", 1e6},     {"gb", 1e9},     {"tb", 1e12}};
+  for (const Unit& known : kUnits) {
+    if (unit != known.name) continue;
+    const double bytes = std::floor(number * known.bytes);
+    if (bytes >= 0x1p62) throw fail();
+    return static_cast<std::int64_t>(bytes);
+  }
+  throw fail();
+}
+
+}  // namespace tidemark
