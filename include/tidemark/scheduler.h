@@ -84,4 +84,65 @@ struct Start {
   std::vector<Placement> resident;
 };
 
+// Why an op cannot run: what must be in memory together while it runs, whatever else is discarded.
+struct Shortage {
+  OpId op = -1;                // the op that cannot run; -1 for a reserved input
+  std::int64_t needed = 0;     // bytes of budget it takes at least: pinned + inputs + outputs + scratch
+  std::int64_t pinned = 0;     // resident and neither droppable nor read by the op
+  std::int64_t inputs = 0;     // what it reads or updates
+  std::int64_t outputs = 0;
+  std::int64_t scratch = 0;
+};
+
+enum class Effort : std::uint8_t { kDefault, kHigh };
+
+struct PlanOptions {
+  Effort effort = Effort::kDefault;
+  bool place = true;  // choose offsets, so that the budget bounds bytes reserved and not only bytes live
+  std::uint64_t seed = 1;
+  std::optional<Start> start;
+};
+
+// Deterministic for a seed. Throws Error where the graph breaks the rules, and BudgetError where no plan was found:
+// its needed_bytes() is the smallest budget that was planned, exact() whether a smaller one is proven impossible.
+Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options = {});
+
+// Replays a plan step by step under the rules and recomputes its cost and peaks from nothing. Throws Error naming the
+// step and the rule that it breaks.
+struct Simulation {
+  std::int64_t live_peak = 0;
+  std::int64_t reserved_peak = 0;
+  double cost = 0;
+  std::int64_t recomputed_ops = 0;
+};
+Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<Start>& start = {});
+
+// Chooses while the program runs and the future is unknown. It reads `graph` only up to the op being admitted, so the
+// caller may append buffers and ops as the program records them. The limit is hard: the steps it returns never pass
+// the budget, with every buffer placed, and an op that cannot run leaves the state as it was. Deterministic: staleness is
+// counted in ops, not in seconds.
+class Online {
+ public:
+  // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again.
+  Online(const Graph& graph, std::int64_t budget, const Start& start = {});
+  Online(Online&&) noexcept;
+  Online& operator=(Online&&) noexcept;
+  ~Online();
+
+  // Appends the steps that make room for the next op, compute again what it reads, run it, and drop what it releases.
+  [[nodiscard]] std::optional<Shortage> admit(OpId op, std::vector<Step>& steps);
+  // Appends the steps that make a discarded buffer resident again, for a read from outside.
+  [[nodiscard]] std::optional<Shortage> restore(BufferId buffer, std::vector<Step>& steps);
+  // Makes room for a new input (a buffer that no op writes) and gives its offset.
+  [[nodiscard]] std::optional<Shortage> reserve(BufferId buffer, std::vector<Step>& steps, std::int64_t& offset);
+  // Nothing will read the buffer any more, except to compute another again: it is dropped at once.
+  void release(BufferId buffer, std::vector<Step>& steps);
+  // From now on the buffer is never dropped (until released), and may not be computed again.
+  void pin(BufferId buffer);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 }  // namespace tidemark::scheduler
