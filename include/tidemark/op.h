@@ -1,0 +1,271 @@
+// How an op is written, for the library's own ops and for yours.
+//
+// An op is one struct that says everything about itself:
+//
+//   struct Scale {
+//     static constexpr std::string_view name = "scale";
+//     float factor = 1;
+//     void describe(Attributes& a) const { a("factor", factor); }          // what makes two calls the same op
+//     Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const;
+//     void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const;
+//     void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const;
+//     static std::vector<Sample> samples();
+//   };
+//   Tensor y = apply(Scale{2.0f}, {x});
+//
+// The rules: forward is a pure function of attributes, inputs and ctx.rng(); it may run any number of times and must
+// give the same bits each time. Backward reads only what prepare() declared. Memory comes from the bufs and
+// ctx.scratch() alone. backward() may be left out where prepare() declares no parts.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tidemark/tensor.h"
+
+namespace tidemark {
+
+namespace compute {
+class Machine;
+}
+
+// How elements lie in memory. Id 0 is plain row-major; others are kernel layouts that the machine hands out.
+struct Layout {
+  std::uint32_t id = 0;
+  bool plain() const { return id == 0; }
+  friend bool operator==(Layout, Layout) = default;
+};
+
+// Everything about a value but its bytes' content.
+struct Meta {
+  Shape shape;
+  DType dtype = f32;
+  Layout layout;
+  std::int64_t bytes = 0;
+
+  static Meta plain(const Shape& shape, DType dtype = f32) {
+    return {shape, dtype, Layout{}, shape.numel() * size_of(dtype)};
+  }
+  friend bool operator==(const Meta&, const Meta&) = default;
+};
+
+// Which inputs need gradients.
+class Needs {
+ public:
+  explicit Needs(std::uint64_t bits = 0) : bits_(bits) {}
+  bool operator[](std::size_t input) const { return input < 64 && ((bits_ >> input) & 1) != 0; }
+  bool any() const { return bits_ != 0; }
+  std::uint64_t bits() const { return bits_; }
+
+ private:
+  std::uint64_t bits_;
+};
+
+// Work, from which time is estimated: floating-point operations, and bytes read and written.
+struct Work {
+  double flops = 0;
+  double bytes = 0;
+};
+
+// An operand of backward: input or output `index` of forward. Where `layout` is set the engine brings the value into
+// that layout first (a graph op with bytes and cost of its own).
+struct Saved {
+  enum class Of : std::uint8_t { kInput, kOutput };
+  Of of = Of::kInput;
+  int index = 0;
+  std::optional<Layout> layout;
+
+  static Saved input(int i, std::optional<Layout> layout = {}) { return {Of::kInput, i, layout}; }
+  static Saved output(int i, std::optional<Layout> layout = {}) { return {Of::kOutput, i, layout}; }
+};
+
+// The gradient of output `output`, brought into `layout` where that is set.
+struct GradOf {
+  int output = 0;
+  std::optional<Layout> layout;
+};
+
+// One kernel of backward: the gradients of one or more inputs, and just what they need.
+struct Part {
+  std::vector<int> inputs;     // gx[k] is the gradient of inputs[k]
+  std::vector<Meta> gx;        // its meta: the input's shape, in the kernel's layout
+  std::vector<Saved> saved;
+  std::vector<GradOf> gy;
+  std::int64_t scratch = 0;    // bytes
+  Work work;
+  // {read, k}: gx[k] may be written over operand `read`, counted over saved and then gy; exactly the same bytes.
+  std::vector<std::pair<int, int>> overwrites;
+  bool accumulates = false;    // when ctx.accumulate(), adds to what gx holds
+  bool view = false;           // no kernel: gx[0] is the bytes of gy[0], with its own meta (gy must be plain)
+};
+
+// What prepare() answers, once per signature (attributes, metas, needs, threads).
+struct Prepared {
+  std::vector<Meta> outputs;
+  int visible = -1;  // outputs beyond these are workspaces that only backward reads; -1: all are visible
+  std::vector<std::optional<Layout>> input_layouts;  // what forward wants; shorter or nullopt: as it comes
+  std::int64_t scratch = 0;                          // bytes, of forward
+  Work work;
+  std::vector<std::pair<int, int>> overwrites;  // {input, output}: the output may be written over the input
+  std::vector<int> updates;                     // inputs that are leaves and are changed in place: the op runs once
+  bool random = false;                          // takes ctx.rng()
+  std::optional<int> view_of;                   // no kernel: output 0 is the bytes of this (plain) input
+  std::int64_t view_offset = 0;                 // bytes into it
+  std::vector<Part> parts;
+  std::shared_ptr<const void> state;            // what forward and backward want to keep: ctx.state<T>()
+};
+
+// A key of the counter-based generator: the session's seed, the step, and the ordinal of the random op in the step.
+struct RngKey {
+  std::uint64_t seed = 0;
+  std::uint32_t step = 0;
+  std::uint32_t ordinal = 0;
+  friend bool operator==(const RngKey&, const RngKey&) = default;
+};
+
+// Bytes with their meta. `valid` (outputs of forward only): a replay finds the value still there, and may read it.
+struct Buf {
+  void* data = nullptr;
+  const Meta* meta = nullptr;
+  bool valid = false;
+
+  template <class T = float>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+  const Shape& shape() const { return meta->shape; }
+  std::int64_t numel() const { return meta->shape.numel(); }
+};
+
+// The door to the machine while an op is prepared.
+class Prep {
+ public:
+  Prep(compute::Machine& machine, std::string_view op, SourceLocation where)
+      : machine_(machine), op_(op), where_(where) {}
+  // Throws ShapeError: "[op] message (at file:line)".
+  [[noreturn]] void fail(const std::string& message) const;
+  void require(bool holds, const std::string& message) const {
+    if (!holds) fail(message);
+  }
+  int threads() const;
+  compute::Machine& machine() const { return machine_; }
+
+ private:
+  compute::Machine& machine_;
+  std::string_view op_;
+  SourceLocation where_;
+};
+
+// The only door to the machine while a kernel runs.
+class Ctx {
+ public:
+  Ctx(compute::Machine& machine, const void* state, void* scratch, RngKey rng, bool accumulate)
+      : machine_(machine), state_(state), scratch_(scratch), rng_(rng), accumulate_(accumulate) {}
+  int threads() const;
+  template <class T = void>
+  T* scratch() const {
+    return static_cast<T*>(scratch_);
+  }
+  RngKey rng() const { return rng_; }
+  bool accumulate() const { return accumulate_; }
+  template <class T>
+  const T& state() const {
+    return *static_cast<const T*>(state_);
+  }
+  compute::Machine& machine() const { return machine_; }
+
+ private:
+  compute::Machine& machine_;
+  const void* state_;
+  void* scratch_;
+  RngKey rng_;
+  bool accumulate_;
+};
+
+// Attributes by name: they make the op's signature and its text.
+class Attributes {
+ public:
+  void operator()(std::string_view name, double value);
+  void operator()(std::string_view name, std::int64_t value);
+  void operator()(std::string_view name, int value) { (*this)(name, static_cast<std::int64_t>(value)); }
+  void operator()(std::string_view name, bool value) { (*this)(name, static_cast<std::int64_t>(value)); }
+  void operator()(std::string_view name, float value) { (*this)(name, static_cast<double>(value)); }
+  void operator()(std::string_view name, const Shape& value);
+  // "kernel=3, stride=1": exact, so that equal texts mean equal attributes.
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+// One example call: the op table drives the tests and the benchmark rows from these.
+struct SampleInput {
+  Shape shape;
+  DType dtype = f32;
+  enum class Fill : std::uint8_t { kNormal, kPositive, kIndices, kZeros, kOnes } fill = Fill::kNormal;
+  std::int64_t below = 0;      // kIndices: drawn from [0, below)
+  bool differentiable = true;  // false: not a gradient's subject
+};
+struct Sample {
+  std::string label;
+  std::vector<SampleInput> inputs;
+  std::shared_ptr<const class AnyOp> op;
+};
+
+// An op behind one interface.
+class AnyOp {
+ public:
+  virtual ~AnyOp() = default;
+  virtual std::string_view name() const = 0;
+  virtual void describe(Attributes& attributes) const = 0;
+  virtual Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const = 0;
+  virtual void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const = 0;
+  virtual void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy,
+                        std::span<const Buf> gx) const = 0;
+};
+
+template <class Op>
+class OpModel final : public AnyOp {
+ public:
+  explicit OpModel(Op op) : op_(std::move(op)) {}
+  std::string_view name() const override { return Op::name; }
+  void describe(Attributes& attributes) const override {
+    if constexpr (requires { op_.describe(attributes); }) op_.describe(attributes);
+  }
+  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const override {
+    return op_.prepare(prep, in, needs);
+  }
+  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const override {
+    if constexpr (requires { op_.forward(ctx, in, out); }) op_.forward(ctx, in, out);
+  }
+  void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy,
+                std::span<const Buf> gx) const override {
+    if constexpr (requires { op_.backward(ctx, part, saved, gy, gx); }) op_.backward(ctx, part, saved, gy, gx);
+  }
+
+ private:
+  Op op_;
+};
+
+template <class Op>
+std::shared_ptr<const AnyOp> any_op(Op op) {
+  return std::make_shared<OpModel<Op>>(std::move(op));
+}
+
+// Records and runs an op; its visible outputs.
+std::vector<Tensor> apply_all(std::shared_ptr<const AnyOp> op, std::span<const Tensor> inputs, SourceLocation where);
+
+// The same for an op of one visible output.
+template <class Op>
+Tensor apply(Op op, std::initializer_list<Tensor> inputs, SourceLocation where = SourceLocation::current()) {
+  return std::move(apply_all(any_op(std::move(op)), {inputs.begin(), inputs.size()}, where).front());
+}
+
+}  // namespace tidemark

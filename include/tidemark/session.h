@@ -1,0 +1,122 @@
+// A session: one budget, one arena, one machine binding, one tape.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tidemark/scheduler.h"
+#include "tidemark/tensor.h"
+#include "tidemark/units.h"
+
+namespace tidemark {
+
+namespace detail {
+class Engine;
+}
+
+struct SessionOptions {
+  std::optional<std::int64_t> budget;  // bytes; without it memory grows as needed and is reported the same way
+  int threads = 0;                     // 0: every CPU this process may use
+  std::uint64_t seed = 1;
+  bool verify_replay = false;          // hash every replayed value against its first one; a difference throws Error
+  bool dry_run = false;                // shapes only: no kernels, no memory; values read as zeros
+};
+
+enum class Category : std::uint8_t { kParameters, kGradients, kOptimizer, kActivations, kBatch, kWorkspace, kScratch };
+inline constexpr int kCategories = 7;
+const char* to_string(Category category);
+
+// From one optimizer step to the next.
+struct StepReport {
+  std::int64_t step = 0;  // from 1
+  std::int64_t peak_bytes = 0;
+  bool planned = false;  // every op followed a plan made before the step
+  std::int64_t ops = 0;
+  std::int64_t recomputed_ops = 0;
+  double seconds = 0;
+  double recompute_seconds = 0;
+};
+
+struct Report {
+  std::optional<std::int64_t> budget;
+  std::int64_t peak_bytes = 0;      // the most bytes ever live together
+  std::int64_t reserved_bytes = 0;  // the highest address ever used in the arena
+  std::int64_t live_bytes = 0;
+  std::int64_t fixed_bytes = 0;     // parameters, gradients, optimizer state and batches, at their most
+  std::int64_t rss_bytes = 0;
+  std::int64_t rss_peak_bytes = 0;
+  std::int64_t live_by_category[kCategories] = {};
+  std::int64_t peak_by_category[kCategories] = {};  // at the moment of the peak
+  std::int64_t primitives = 0;                      // kernels that were generated
+  std::int64_t steps = 0;
+  std::int64_t planned_steps = 0;
+  StepReport last_step;
+  double plan_seconds = 0;  // planning, in all
+  double plan_cost = 0;     // of the last plan, over running every op once: 0.041 is +4.1 %
+  double plan_bound = 0;    // no plan of that step and budget costs less
+  std::string summary() const;
+};
+
+class Session {
+ public:
+  explicit Session(SessionOptions options = {});
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // The innermost living session of this thread; throws Error where there is none.
+  static Session& current();
+
+  const SessionOptions& options() const;
+  Report report() const;
+  // One line a value of the last step: op, source line, bytes, and its fate (kept, discarded, recomputed N times).
+  std::string explain() const;
+  // What was recorded since the last optimizer step, or where nothing was: the whole last step.
+  scheduler::Graph graph() const;
+
+  // Optimizer steps taken; part of the key of every random op. Set it when a run is resumed.
+  std::int64_t step() const;
+  void set_step(std::int64_t step);
+
+  detail::Engine& engine() { return *engine_; }
+
+ private:
+  std::unique_ptr<detail::Engine> engine_;
+  Session* outer_ = nullptr;
+};
+
+// A leaf that a model owns: counted as a parameter, it requires a gradient. `name` is for messages.
+Tensor parameter(const Tensor& initial, std::string_view name);
+// State of a layer or an optimizer that is no gradient's subject (running statistics, moments). Zeros.
+Tensor state(const Shape& shape, DType dtype, Category category, std::string_view name,
+             SourceLocation where = SourceLocation::current());
+
+namespace detail {
+// For optimizers: everything computed from these leaves is settled or expires before they change; then `update` runs
+// its ops, and the step ends.
+void optimizer_step(Session& session, std::span<const Tensor> leaves, const std::function<void()>& update,
+                    SourceLocation where);
+// For loaders: a batch leaf and the place that its next content is written to meanwhile. exchange() swaps the two.
+class BatchSlot {
+ public:
+  BatchSlot(Session& session, const Shape& shape, DType dtype, SourceLocation where);
+  ~BatchSlot();
+  BatchSlot(BatchSlot&&) noexcept;
+  BatchSlot& operator=(BatchSlot&&) = delete;
+  // Where a loader's thread may write, between two exchanges. Stays valid until the next exchange().
+  void* back() const;
+  // Makes the back buffer the batch; what was computed from the former batch is settled or expires.
+  Tensor exchange(SourceLocation where);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+}  // namespace detail
+
+}  // namespace tidemark

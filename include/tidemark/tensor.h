@@ -1,0 +1,167 @@
+// Tensor: a cheap handle to a value of a session's tape.
+//
+// Holding a handle does not pin bytes: a value that was discarded is computed again when it is read. After something it
+// depends on has changed (an optimizer step, a new batch in the same place) only leaves, values of at most
+// kSmallBytes and values marked keep() can be read; others throw an Error that names both lines. This holds with and
+// without a budget, so a program that runs unlimited runs under every feasible budget.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tidemark/error.h"
+
+namespace tidemark {
+
+class Session;
+
+enum class DType : std::uint8_t { f32, f16, i32, u8 };
+inline constexpr DType f32 = DType::f32;
+inline constexpr DType f16 = DType::f16;
+inline constexpr DType i32 = DType::i32;
+inline constexpr DType u8 = DType::u8;
+
+std::int64_t size_of(DType dtype);
+const char* to_string(DType dtype);
+
+// Values of at most this many bytes stay readable after what they depend on has changed.
+inline constexpr std::int64_t kSmallBytes = 64 * 1024;
+
+// Up to 8 dimensions, outermost first; elements are row-major.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 8;
+  Shape() = default;
+  Shape(std::initializer_list<std::int64_t> dims);
+  explicit Shape(std::span<const std::int64_t> dims);
+
+  int rank() const { return rank_; }
+  // Negative indices count from the end. Out of range throws ShapeError.
+  std::int64_t operator[](int dim) const;
+  std::int64_t numel() const;
+  std::span<const std::int64_t> dims() const { return {dims_.data(), static_cast<std::size_t>(rank_)}; }
+  Shape with(int dim, std::int64_t size) const;
+  std::string to_string() const;  // "[8, 3, 224, 224]"
+  friend bool operator==(const Shape&, const Shape&) = default;
+
+ private:
+  std::array<std::int64_t, kMaxRank> dims_{};
+  std::int8_t rank_ = 0;
+};
+
+struct BackwardOptions {
+  bool retain_graph = false;  // keep the nodes, so that another loss over them can go backward
+};
+
+namespace detail {
+class Handle;
+struct Access;
+}  // namespace detail
+
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(const Tensor& other);
+  Tensor(Tensor&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Tensor& operator=(const Tensor& other);
+  Tensor& operator=(Tensor&& other) noexcept;
+  ~Tensor();
+
+  bool defined() const { return handle_ != nullptr; }
+  const Shape& shape() const;
+  std::int64_t size(int dim) const { return shape()[dim]; }
+  std::int64_t numel() const { return shape().numel(); }
+  DType dtype() const;
+  bool requires_grad() const;
+  bool is_leaf() const;
+  // True where reading the value would not compute anything.
+  bool is_resident() const;
+
+  // Leaves only. A frozen parameter needs no gradient and no optimizer state.
+  Tensor& set_requires_grad(bool on);
+  // The accumulated gradient of a leaf: a leaf itself, or undefined before the first backward and after zero_grad.
+  Tensor grad() const;
+  // Gives the gradient's bytes back.
+  void zero_grad();
+  // Stays readable after what it depends on has changed, whatever its size.
+  Tensor& keep();
+  // The same value, cut off from the gradient.
+  Tensor detach(SourceLocation where = SourceLocation::current()) const;
+
+  // Computes gradients of all leaves that this scalar depends on, and adds them to what the leaves have.
+  void backward(BackwardOptions options = {}, SourceLocation where = SourceLocation::current()) const;
+
+  // Copies elements out, in row-major order, computing the value again where it was discarded.
+  template <class T = float>
+  std::vector<T> to_vector(SourceLocation where = SourceLocation::current()) const {
+    std::vector<T> out(static_cast<std::size_t>(numel()));
+    read(out.data(), static_cast<std::int64_t>(out.size() * sizeof(T)), where);
+    return out;
+  }
+  template <class T = float>
+  T item(SourceLocation where = SourceLocation::current()) const {
+    T out{};
+    read(&out, sizeof out, where);
+    return out;
+  }
+  // Overwrites a leaf's elements (row-major). What was computed from the old ones can no longer go backward.
+  template <class T>
+  void assign(std::span<const T> elements, SourceLocation where = SourceLocation::current()) {
+    write(elements.data(), static_cast<std::int64_t>(elements.size_bytes()), where);
+  }
+
+  Session& session() const;
+
+ private:
+  friend struct detail::Access;
+  explicit Tensor(detail::Handle* handle) : handle_(handle) {}
+  void read(void* out, std::int64_t bytes, SourceLocation where) const;
+  void write(const void* elements, std::int64_t bytes, SourceLocation where);
+  detail::Handle* handle_ = nullptr;
+};
+
+// Several losses at once, over nodes that they may share.
+void backward(std::span<const Tensor> losses, BackwardOptions options = {},
+              SourceLocation where = SourceLocation::current());
+inline void backward(std::initializer_list<Tensor> losses, BackwardOptions options = {},
+                     SourceLocation where = SourceLocation::current()) {
+  backward(std::span<const Tensor>(losses.begin(), losses.size()), options, where);
+}
+
+// While one lives, ops of this thread record no gradient, and their values are never discarded or computed again.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Leaves, in the current session.
+Tensor zeros(const Shape& shape, DType dtype = f32, SourceLocation where = SourceLocation::current());
+Tensor full(const Shape& shape, float value, SourceLocation where = SourceLocation::current());
+// Row-major elements; their number must be shape.numel().
+Tensor tensor(std::span<const float> elements, const Shape& shape, SourceLocation where = SourceLocation::current());
+Tensor tensor(std::span<const std::int32_t> elements, const Shape& shape,
+              SourceLocation where = SourceLocation::current());
+inline Tensor tensor(std::initializer_list<float> elements, const Shape& shape,
+                     SourceLocation where = SourceLocation::current()) {
+  return tensor(std::span<const float>(elements.begin(), elements.size()), shape, where);
+}
+inline Tensor tensor(std::initializer_list<std::int32_t> elements, const Shape& shape,
+                     SourceLocation where = SourceLocation::current()) {
+  return tensor(std::span<const std::int32_t>(elements.begin(), elements.size()), shape, where);
+}
+// Drawn from the session's seed: uniform over [low, high), and normal.
+Tensor uniform(const Shape& shape, float low, float high, SourceLocation where = SourceLocation::current());
+Tensor normal(const Shape& shape, float mean, float stddev, SourceLocation where = SourceLocation::current());
+
+}  // namespace tidemark
