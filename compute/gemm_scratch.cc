@@ -1,0 +1,23 @@
+// What oneDNN's AVX2 and AVX-512 GEMM takes from malloc inside execute: packed panels of A and B in every thread.
+#include <algorithm>
+
+#include "compute/machine.h"
+
+namespace tidemark::compute {
+
+std::int64_t hidden_bytes(std::string_view implementation, std::int64_t m, std::int64_t n, std::int64_t k,
+                          int threads) {
+  if (implementation.find("gemm") == std::string_view::npos) return 0;
+  constexpr std::int64_t kRows = 10000;
+  constexpr std::int64_t kColumns = 384;
+  constexpr std::int64_t kDepth = 384;
+  constexpr std::int64_t kPages = 6 * 4096;
+  const std::int64_t rows = std::min(m + 48, kRows);
+  const std::int64_t columns = std::min(n + 8, kColumns);
+  const std::int64_t depth = std::min(k + 4, kDepth);
+  const std::int64_t panels = 4 * depth * (rows + columns) + kPages;
+  const std::int64_t partial_sums = threads > 1 ? 4 * (m + 64) * n : 0;
+  return threads * (panels + partial_sums);
+}
+
+}  // namespace tidemark::compute
