@@ -73,6 +73,8 @@ class Tensor {
   ~Tensor();
 
   bool defined() const { return handle_ != nullptr; }
+  // Two handles to one value (tied parameters), as opposed to equal elements.
+  bool is(const Tensor& other) const { return handle_ == other.handle_; }
   const Shape& shape() const;
   std::int64_t size(int dim) const { return shape()[dim]; }
   std::int64_t numel() const { return shape().numel(); }
