@@ -1,0 +1,228 @@
+#include <sched.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "data/random.h"
+#include "tidemark/data.h"
+#include "tidemark/ops.h"
+#include "tidemark/session.h"
+
+namespace tidemark::data {
+namespace {
+
+// The CPUs of the process, before any session bound its threads: new threads inherit the binding of their maker, and
+// a loader on the CPU of a compute thread would stop all of them.
+const cpu_set_t kProcessCpus = [] {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  sched_getaffinity(0, sizeof cpus, &cpus);
+  return cpus;
+}();
+
+// Fills one batch at a time in a thread of its own.
+class Filler {
+ public:
+  struct Job {
+    std::span<const std::int64_t> indices;
+    std::int64_t epoch = 0;
+    std::byte* x = nullptr;  // null in a dry run: there is nothing to write to
+    std::byte* y = nullptr;
+  };
+
+  explicit Filler(const Source& source)
+      : source_(source),
+        x_stride_(source.x_shape().numel() * size_of(source.x_dtype())),
+        y_stride_(source.y_shape().numel() * size_of(source.y_dtype())),
+        thread_([this] { run(); }) {}
+  ~Filler() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  Filler(const Filler&) = delete;
+  Filler& operator=(const Filler&) = delete;
+
+  void start(const Job& job) {
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = job;
+    }
+    changed_.notify_all();
+  }
+  // Until no job is under way. Throws what the source threw.
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !job_; });
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+ private:
+  void run() {
+    sched_setaffinity(0, sizeof kProcessCpus, &kProcessCpus);
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] { return stop_ || job_; });
+      if (stop_) return;
+      const Job job = *job_;
+      lock.unlock();
+      std::exception_ptr error;
+      try {
+        fill(job);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      lock.lock();
+      error_ = error;
+      job_.reset();
+      changed_.notify_all();
+    }
+  }
+  void fill(const Job& job) const {
+    if (job.x == nullptr || job.y == nullptr) return;
+    std::byte* x = job.x;
+    std::byte* y = job.y;
+    for (const std::int64_t index : job.indices) {
+      source_.write(index, job.epoch, x, y);
+      x += x_stride_;
+      y += y_stride_;
+    }
+  }
+
+  const Source& source_;
+  std::int64_t x_stride_, y_stride_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Job> job_;
+  std::exception_ptr error_;
+  bool stop_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+Shape batched(std::int64_t batch, const Shape& example) {
+  std::vector<std::int64_t> dims{batch};
+  dims.insert(dims.end(), example.dims().begin(), example.dims().end());
+  return Shape(std::span<const std::int64_t>(dims));
+}
+
+}  // namespace
+
+struct Loader::State {
+  State(std::shared_ptr<const Source> the_source, const LoaderOptions& the_options, SourceLocation the_where)
+      : source(std::move(the_source)),
+        options(the_options),
+        where(the_where),
+        session(Session::current()),
+        x(session, batched(options.batch, source->x_shape()), source->x_dtype(), where),
+        y(session, batched(options.batch, source->y_shape()), source->y_dtype(), where),
+        filler(*source) {}
+
+  std::int64_t batches() const {
+    const std::int64_t whole = source->size() / options.batch;
+    return whole + (!options.drop_last && source->size() % options.batch != 0 ? 1 : 0);
+  }
+  std::span<const std::int64_t> indices(std::int64_t index) const {
+    const std::span<const std::int64_t> all(order);
+    const auto first = static_cast<std::size_t>(index * options.batch);
+    return all.subspan(first, std::min(static_cast<std::size_t>(options.batch), all.size() - first));
+  }
+  void prefetch(std::int64_t index) {
+    filler.start({indices(index), epoch, static_cast<std::byte*>(x.back()), static_cast<std::byte*>(y.back())});
+  }
+  void begin() {
+    filler.wait();
+    ++epoch;
+    const auto key = mix(options.seed, static_cast<std::uint64_t>(epoch));
+    if (options.shuffle) {
+      order = permutation(source->size(), key);
+    } else if (order.empty()) {
+      order.resize(static_cast<std::size_t>(source->size()));
+      std::iota(order.begin(), order.end(), std::int64_t{0});
+    }
+    position = -1;
+    prefetch(0);
+    advance();
+  }
+  void advance() {
+    ++position;
+    batch = {};
+    if (position >= batches()) return;
+    filler.wait();
+    batch = {x.exchange(where), y.exchange(where)};
+    const auto count = static_cast<std::int64_t>(indices(position).size());
+    if (position + 1 < batches()) prefetch(position + 1);
+    if (count < options.batch) batch = {slice(batch.x, 0, 0, count, where), slice(batch.y, 0, 0, count, where)};
+  }
+
+  std::shared_ptr<const Source> source;
+  LoaderOptions options;
+  SourceLocation where;
+  Session& session;
+  tidemark::detail::BatchSlot x, y;
+  std::vector<std::int64_t> order;
+  std::int64_t epoch = -1;
+  std::int64_t position = -1;
+  Batch batch;
+  Filler filler;  // last: its thread writes to the slots
+};
+
+Loader::Loader(std::shared_ptr<const Source> source, const LoaderOptions& options, SourceLocation where) {
+  if (options.batch < 1) {
+    throw Error("[data] .batch must be at least 1, but is " + std::to_string(options.batch) + " (at " +
+                to_string(where) + ")");
+  }
+  if (options.drop_last && source->size() < options.batch) {
+    throw Error("[data] " + std::to_string(source->size()) + " examples fill no batch of " +
+                std::to_string(options.batch) + ", and .drop_last leaves out the rest (at " + to_string(where) + ")");
+  }
+  state_ = std::make_unique<State>(std::move(source), options, where);
+}
+
+Loader::Loader(Loader&&) noexcept = default;
+Loader& Loader::operator=(Loader&&) noexcept = default;
+Loader::~Loader() = default;
+
+Loader::Iterator Loader::begin() {
+  state_->begin();
+  return Iterator(this);
+}
+
+std::int64_t Loader::batches() const { return state_->batches(); }
+const Source& Loader::source() const { return *state_->source; }
+
+const Batch& Loader::Iterator::operator*() const { return loader_->state_->batch; }
+Loader::Iterator& Loader::Iterator::operator++() {
+  loader_->state_->advance();
+  return *this;
+}
+bool Loader::Iterator::at_end() const { return loader_->state_->position >= loader_->state_->batches(); }
+
+Loader mnist(const std::string& dir, const LoaderOptions& options, SourceLocation where) {
+  return Loader(mnist_source(dir, options.split), options, where);
+}
+Loader cifar10(const std::string& dir, const LoaderOptions& options, SourceLocation where) {
+  return Loader(cifar10_source(dir, options.split), options, where);
+}
+Loader text(const std::string& file, const TextOptions& text, const LoaderOptions& options, SourceLocation where) {
+  return Loader(text_source(file, options.split, text), options, where);
+}
+Loader synthetic(const SyntheticImagesOptions& images, const LoaderOptions& options, SourceLocation where) {
+  return Loader(synthetic_images(images, options.split), options, where);
+}
+Loader synthetic(const SyntheticTokensOptions& tokens, const LoaderOptions& options, SourceLocation where) {
+  return Loader(synthetic_tokens(tokens, options.split), options, where);
+}
+
+}  // namespace tidemark::data
