@@ -180,6 +180,12 @@ class LayoutTable {
   std::deque<Entry> entries_;
 };
 
+std::string text_of(const Shape& shape) {
+  std::string text;
+  for (const std::int64_t dim : shape.dims()) text += (text.empty() ? "[" : ", ") + std::to_string(dim);
+  return text.empty() ? "[]" : text + "]";
+}
+
 dnnl::memory::dims dims_of(const Shape& shape) {
   if (shape.rank() == 0) return {1};
   return {shape.dims().begin(), shape.dims().end()};
@@ -258,7 +264,7 @@ Meta Machine::meta(const Shape& shape, const dnnl::memory::desc& desc) {
   const bool same_dims =
       std::ranges::equal(shape.dims(), std::span(desc.data.dims, static_cast<std::size_t>(desc.data.ndims)));
   Meta out{shape, from_onednn(desc.data.data_type), LayoutTable::instance().intern(desc.data, same_dims), 0};
-  out.bytes = out.layout.plain() ? shape.numel() * size_of(out.dtype) : static_cast<std::int64_t>(desc.get_size());
+  out.bytes = static_cast<std::int64_t>(this->desc(out).get_size());
   return out;
 }
 
@@ -312,10 +318,10 @@ std::pair<dnnl::memory::desc, dnnl::memory::desc> reorder_descs(const Machine& m
 
 std::shared_ptr<const Kernel> Machine::reorder(const Meta& from, const Meta& to) {
   if (from.shape != to.shape || from.dtype != to.dtype) {
-    throw Error("a reorder keeps shape and dtype; this one goes from " + from.shape.to_string() + " " +
-                to_string(from.dtype) + " to " + to.shape.to_string() + " " + to_string(to.dtype));
+    throw Error("a reorder keeps shape and dtype; this one goes from " + text_of(from.shape) + " to " +
+                text_of(to.shape));
   }
-  const std::string key = "reorder " + from.shape.to_string() + ' ' + to_string(from.dtype) + ' ' +
+  const std::string key = "reorder " + text_of(from.shape) + ' ' + std::to_string(static_cast<int>(from.dtype)) + ' ' +
                           std::to_string(from.layout.id) + ' ' + std::to_string(to.layout.id);
   return kernel(key, [&] {
     Kernel out;
