@@ -1,0 +1,148 @@
+#include "memory/arena.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "tidemark/error.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TIDEMARK_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TIDEMARK_ASAN 1
+#endif
+#endif
+#ifdef TIDEMARK_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace tidemark::memory {
+namespace {
+
+constexpr std::int64_t kHugePage = 2_MiB;
+constexpr std::int64_t kSmallestReserve = 256_MiB;
+
+// [start, end) of the arena cannot be read or written until it is placed again.
+void poison([[maybe_unused]] const std::byte* start, [[maybe_unused]] std::int64_t bytes) {
+#ifdef TIDEMARK_ASAN
+  ASAN_POISON_MEMORY_REGION(start, static_cast<std::size_t>(bytes));
+#endif
+}
+
+void unpoison([[maybe_unused]] const std::byte* start, [[maybe_unused]] std::int64_t bytes) {
+#ifdef TIDEMARK_ASAN
+  ASAN_UNPOISON_MEMORY_REGION(start, static_cast<std::size_t>(bytes));
+#endif
+}
+
+std::int64_t round_to(std::int64_t bytes, std::int64_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// nullptr and errno where the kernel refuses.
+std::byte* map_aligned(std::int64_t bytes) {
+  const std::int64_t padded = bytes + kHugePage;
+  void* start = mmap(nullptr, static_cast<std::size_t>(padded), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (start == MAP_FAILED) return nullptr;
+  auto* first = static_cast<std::byte*>(start);
+  const auto address = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(start));
+  const std::int64_t before = round_to(address, kHugePage) - address;
+  const std::int64_t after = padded - before - bytes;
+  if (before > 0) munmap(first, static_cast<std::size_t>(before));
+  if (after > 0) munmap(first + before + bytes, static_cast<std::size_t>(after));
+  // Refused where huge pages are switched off; small pages serve as well, slower.
+  madvise(first + before, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);
+  return first + before;
+}
+
+[[noreturn]] void fail(std::int64_t bytes, const char* help) {
+  throw Error("cannot map " + format_bytes(bytes) + " (" + std::to_string(bytes) +
+              " bytes) of memory: " + std::strerror(errno) + "\n  help: " + help);
+}
+
+}  // namespace
+
+Arena::Mapping Arena::map(std::optional<std::int64_t> budget) {
+  const std::int64_t page = sysconf(_SC_PAGESIZE);
+  if (budget) {
+    if (*budget < 0 || *budget > Extents::kUnlimited) {
+      throw Error("a budget of " + std::to_string(*budget) +
+                  " bytes cannot be mapped\n  help: state it in bytes, from 0 up");
+    }
+    const std::int64_t bytes = std::max(page, round_to(*budget, page));
+    std::byte* base = map_aligned(bytes);
+    if (base == nullptr) fail(bytes, "state a smaller budget, or raise the limit of address space (ulimit -v)");
+    return {base, bytes};
+  }
+  // Where address space is limited or overcommitment is off, a smaller range has to do.
+  for (std::int64_t bytes = round_to(sysconf(_SC_PHYS_PAGES) * page * 4, kHugePage);; bytes /= 2) {
+    if (std::byte* base = map_aligned(bytes)) return {base, bytes};
+    if (bytes / 2 < kSmallestReserve) fail(bytes, "raise the limit of address space (ulimit -v), or state a budget");
+  }
+}
+
+Arena::Arena(std::optional<std::int64_t> budget)
+    : budget_(budget),
+      mapping_(map(budget)),
+      extents_(budget.value_or(mapping_.bytes) / Extents::kAlignment * Extents::kAlignment) {
+  if (budget_) poison(mapping_.base, mapping_.bytes);
+}
+
+Arena::~Arena() {
+  unpoison(mapping_.base, budget_ ? mapping_.bytes : reserved_peak_);
+  munmap(mapping_.base, static_cast<std::size_t>(mapping_.bytes));
+}
+
+void Arena::place(std::int64_t offset, std::int64_t bytes, std::int32_t owner, Category category) {
+  extents_.take(offset, bytes, owner);
+  held_.emplace(offset, Held{bytes, category});
+  ledger_.add(category, Extents::round_up(bytes));
+  note_end(offset + Extents::round_up(bytes));
+  unpoison(at(offset), bytes);
+}
+
+void Arena::release(std::int64_t offset) {
+  extents_.give(offset);
+  const Held held = held_.extract(offset).mapped();
+  ledger_.remove(held.category, Extents::round_up(held.bytes));
+  poison(at(offset), Extents::round_up(held.bytes));
+}
+
+void Arena::move(std::int64_t from, std::int64_t to) {
+  const auto block = extents_.blocks().find(from);
+  if (block == extents_.blocks().end()) throw std::logic_error("arena: no block starts at " + std::to_string(from));
+  const auto [size, owner] = block->second;
+  extents_.give(from);
+  try {
+    extents_.take(to, size, owner);
+  } catch (...) {
+    extents_.take(from, size, owner);
+    throw;
+  }
+  auto held = held_.extract(from);
+  held.key() = to;
+  const std::int64_t bytes = held.mapped().bytes;
+  held_.insert(std::move(held));
+  note_end(to + size);
+  unpoison(at(to), bytes);
+  std::memmove(at(to), at(from), static_cast<std::size_t>(bytes));
+  poison(at(from), size);
+  unpoison(at(to), bytes);
+}
+
+std::byte* Arena::at(std::int64_t offset) const {
+  if (offset < 0 || offset >= mapping_.bytes) {
+    throw std::logic_error("arena: offset " + std::to_string(offset) + " is outside");
+  }
+  return mapping_.base + offset;
+}
+
+void Arena::note_end(std::int64_t end) { reserved_peak_ = std::max(reserved_peak_, end); }
+
+}  // namespace tidemark::memory

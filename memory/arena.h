@@ -1,0 +1,73 @@
+// The bytes of a session: one anonymous mapping of exactly the budget's size. Whoever uses the arena decides what lies
+// where; the arena verifies each decision and refuses any that would overlap or pass the end, so that the budget holds
+// whatever the planner believes.
+//
+// The mapping starts at a multiple of 2 MiB and ends with the budget (rounded up to a page), so that huge pages serve
+// it and none reaches past it. Pages are touched on first use and kept until the arena is destroyed.
+//
+// Under AddressSanitizer released bytes are poisoned: reading a discarded value is reported at the read. (The untouched
+// part of an arena without a budget is not poisoned; its shadow would take an eighth of the reserved range.)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+
+#include "memory/extents.h"
+#include "memory/ledger.h"
+#include "tidemark/units.h"
+
+namespace tidemark::memory {
+
+class Arena {
+ public:
+  // `budget` in bytes; the part of it past the last multiple of 64 cannot be used. Without a budget a virtual range of
+  // four times the physical memory is reserved and grows as it is touched. Throws Error where the range cannot be
+  // mapped.
+  explicit Arena(std::optional<std::int64_t> budget);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // Takes [offset, offset + bytes), rounded up to 64, for `owner`. The content is undefined. A range that is not free,
+  // or not inside the arena, is a broken invariant and throws std::logic_error; nothing has changed then. The same
+  // holds for the two below.
+  void place(std::int64_t offset, std::int64_t bytes, std::int32_t owner, Category category);
+  // Gives back the block that starts at `offset`.
+  void release(std::int64_t offset);
+  // Moves the block at `from`, content and all, to `to`; the two ranges may overlap.
+  void move(std::int64_t from, std::int64_t to);
+
+  // The byte at `offset`; std::logic_error outside the arena. Stays valid as long as the arena.
+  std::byte* at(std::int64_t offset) const;
+
+  const Extents& extents() const { return extents_; }
+  const Ledger& ledger() const { return ledger_; }
+  void reset_step_peak() { ledger_.reset_step_peak(); }
+  std::optional<std::int64_t> budget() const { return budget_; }
+  // The highest end of a block ever.
+  std::int64_t reserved_peak() const { return reserved_peak_; }
+
+ private:
+  struct Mapping {
+    std::byte* base = nullptr;
+    std::int64_t bytes = 0;
+  };
+  struct Held {
+    std::int64_t bytes;  // as asked for
+    Category category;
+  };
+
+  static Mapping map(std::optional<std::int64_t> budget);
+  void note_end(std::int64_t end);
+
+  std::optional<std::int64_t> budget_;
+  Mapping mapping_;
+  Extents extents_;
+  Ledger ledger_;
+  std::unordered_map<std::int64_t, Held> held_;  // by offset
+  std::int64_t reserved_peak_ = 0;
+};
+
+}  // namespace tidemark::memory
