@@ -49,4 +49,10 @@ std::int64_t parse_bytes(std::string_view text) {
   throw fail();
 }
 
+const char* to_string(Category category) {
+  static constexpr std::array<const char*, kCategories> kNames = {"parameters", "gradients", "optimizer state", "activations",
+                                                                  "batch",      "workspace", "scratch"};
+  return kNames[static_cast<std::size_t>(category)];
+}
+
 }  // namespace tidemark

@@ -27,10 +27,6 @@ struct SessionOptions {
   bool dry_run = false;                // shapes only: no kernels, no memory; values read as zeros
 };
 
-enum class Category : std::uint8_t { kParameters, kGradients, kOptimizer, kActivations, kBatch, kWorkspace, kScratch };
-inline constexpr int kCategories = 7;
-const char* to_string(Category category);
-
 // From one optimizer step to the next.
 struct StepReport {
   std::int64_t step = 0;  // from 1
@@ -55,6 +51,7 @@ struct Report {
   std::int64_t primitives = 0;                      // kernels that were generated
   std::int64_t steps = 0;
   std::int64_t planned_steps = 0;
+  std::int64_t recomputed_ops = 0;                  // in all
   StepReport last_step;
   double plan_seconds = 0;  // planning, in all
   double plan_cost = 0;     // of the last plan, over running every op once: 0.041 is +4.1 %

@@ -20,4 +20,9 @@ std::string format_bytes(std::int64_t bytes);
 // Reads "1048576", "512MiB", "1.5GiB", "64 KiB", "2MB" (decimal). Throws Error saying what is allowed.
 std::int64_t parse_bytes(std::string_view text);
 
+// What bytes are for.
+enum class Category : std::uint8_t { kParameters, kGradients, kOptimizer, kActivations, kBatch, kWorkspace, kScratch };
+inline constexpr int kCategories = 7;
+const char* to_string(Category category);
+
 }  // namespace tidemark

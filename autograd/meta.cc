@@ -1,0 +1,100 @@
+// Shapes, dtypes and attributes: what is known of a value without its bytes.
+#include <algorithm>
+#include <cstdio>
+#include <span>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "compute/machine.h"
+#include "tidemark/op.h"
+#include "tidemark/tensor.h"
+
+namespace tidemark {
+
+std::int64_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::f16:
+      return 2;
+    case DType::u8:
+      return 1;
+  }
+  throw Error("unknown dtype");
+}
+
+const char* to_string(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "f32";
+    case DType::f16:
+      return "f16";
+    case DType::i32:
+      return "i32";
+    case DType::u8:
+      return "u8";
+  }
+  return "unknown dtype";
+}
+
+Shape::Shape(std::initializer_list<std::int64_t> dims)
+    : Shape(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
+
+Shape::Shape(std::span<const std::int64_t> dims) {
+  if (dims.size() > kMaxRank) {
+    throw ShapeError(absl::StrCat("a shape has at most ", kMaxRank, " dimensions, this one has ", dims.size()));
+  }
+  rank_ = static_cast<std::int8_t>(dims.size());
+  std::copy(dims.begin(), dims.end(), dims_.begin());
+}
+
+std::int64_t Shape::operator[](int dim) const {
+  const int index = dim < 0 ? dim + rank_ : dim;
+  if (index < 0 || index >= rank_) {
+    throw ShapeError(absl::StrCat("dimension ", dim, " of shape ", to_string(), " does not exist"));
+  }
+  return dims_[static_cast<std::size_t>(index)];
+}
+
+std::int64_t Shape::numel() const {
+  std::int64_t count = 1;
+  for (std::int64_t dim : dims()) count *= dim;
+  return count;
+}
+
+Shape Shape::with(int dim, std::int64_t size) const {
+  static_cast<void>((*this)[dim]);
+  Shape out = *this;
+  out.dims_[static_cast<std::size_t>(dim < 0 ? dim + rank_ : dim)] = size;
+  return out;
+}
+
+std::string Shape::to_string() const { return absl::StrCat("[", absl::StrJoin(dims(), ", "), "]"); }
+
+void Attributes::operator()(std::string_view name, double value) {
+  // Hexadecimal floats are exact, so that equal texts mean equal attributes.
+  absl::StrAppendFormat(&text_, "%s%s=%s", text_.empty() ? "" : ", ", std::string(name),
+                        value == static_cast<double>(static_cast<std::int64_t>(value))
+                            ? absl::StrCat(static_cast<std::int64_t>(value))
+                            : absl::StrFormat("%a", value));
+}
+
+void Attributes::operator()(std::string_view name, std::int64_t value) {
+  absl::StrAppend(&text_, text_.empty() ? "" : ", ", std::string(name), "=", value);
+}
+
+void Attributes::operator()(std::string_view name, const Shape& value) {
+  absl::StrAppend(&text_, text_.empty() ? "" : ", ", std::string(name), "=", value.to_string());
+}
+
+void Prep::fail(const std::string& message) const {
+  throw ShapeError(absl::StrCat("[", std::string(op_), "] ", message, " (at ", to_string(where_), ")"));
+}
+
+int Prep::threads() const { return machine_.threads(); }
+int Ctx::threads() const { return machine_.threads(); }
+
+}  // namespace tidemark
