@@ -1,0 +1,15 @@
+// All of Tidemark's public interface. `namespace td = tidemark;` is the usual alias.
+#pragma once
+
+#include "tidemark/data.h"
+#include "tidemark/error.h"
+#include "tidemark/models.h"
+#include "tidemark/nn.h"
+#include "tidemark/op.h"
+#include "tidemark/ops.h"
+#include "tidemark/optim.h"
+#include "tidemark/parameter.h"
+#include "tidemark/scheduler.h"
+#include "tidemark/session.h"
+#include "tidemark/tensor.h"
+#include "tidemark/units.h"

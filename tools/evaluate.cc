@@ -1,0 +1,75 @@
+#include "tools/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "tidemark/ops.h"
+#include "tidemark/session.h"
+
+namespace tidemark::tools {
+namespace {
+
+constexpr double kTemperature = 0.8;
+
+// Rows whose largest logit is the target's; of equal ones the first counts.
+std::int64_t count_right(const std::vector<float>& logits, const std::vector<std::int32_t>& targets) {
+  const auto classes = std::ssize(logits) / std::ssize(targets);
+  std::int64_t right = 0;
+  for (std::ptrdiff_t row = 0; row < std::ssize(targets); ++row) {
+    const auto first = logits.begin() + row * classes;
+    right += std::max_element(first, first + classes) - first == targets[static_cast<std::size_t>(row)];
+  }
+  return right;
+}
+
+}  // namespace
+
+Evaluation evaluate(nn::Sequential& model, const std::shared_ptr<const data::Source>& source, std::int64_t batch) {
+  const NoGrad no_grad;
+  model.eval();
+  Evaluation result;
+  std::int64_t right = 0;
+  for (const auto& [x, y] : data::Loader(source, {.batch = std::min(batch, source->size())})) {
+    const Tensor logits = model(x);
+    const std::vector<std::int32_t> targets = y.to_vector<std::int32_t>();
+    result.loss += static_cast<double>(cross_entropy(logits, y).item()) * static_cast<double>(targets.size());
+    right += count_right(logits.to_vector(), targets);
+    result.targets += std::ssize(targets);
+  }
+  model.train();
+  result.loss /= static_cast<double>(result.targets);
+  result.accuracy = static_cast<double>(right) / static_cast<double>(result.targets);
+  return result;
+}
+
+std::string sample_text(nn::Sequential& model, std::int64_t context, std::int64_t count, std::uint64_t seed) {
+  const NoGrad no_grad;
+  model.eval();
+  std::mt19937_64 random(seed);
+  std::vector<std::int32_t> tokens{'\n'};
+  std::vector<std::int32_t> row(static_cast<std::size_t>(context));
+  for (std::int64_t i = 0; i < count; ++i) {
+    // The last tokens, at the row's front; what follows them cannot change what the model says there.
+    const std::ptrdiff_t known = std::min<std::ptrdiff_t>(std::ssize(tokens), context);
+    std::copy(tokens.end() - known, tokens.end(), row.begin());
+    const Tensor logits = model(tensor(std::span<const std::int32_t>(row), {1, context}));
+    const std::vector<float> last = slice(logits, 1, known - 1, known).to_vector();
+    const float largest = *std::max_element(last.begin(), last.end());
+    std::vector<double> weights;
+    for (const float logit : last) weights.push_back(std::exp(static_cast<double>(logit - largest) / kTemperature));
+    tokens.push_back(std::discrete_distribution<std::int32_t>(weights.begin(), weights.end())(random));
+  }
+  model.train();
+  std::string text;
+  for (std::size_t i = 1; i < tokens.size(); ++i) {
+    const std::int32_t token = tokens[i];
+    const bool printable = token == '\n' || token == '\t' || (token >= 32 && token < 127);
+    text += printable ? static_cast<char>(token) : '?';
+  }
+  return text;
+}
+
+}  // namespace tidemark::tools

@@ -1,0 +1,122 @@
+#include "tools/training.h"
+
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "tidemark/session.h"
+#include "tidemark/units.h"
+#include "tools/hash.h"
+
+namespace tidemark::tools {
+namespace {
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<Parameter>& parameters,
+                                                 const OptimizerOptions& options) {
+  const DType state = options.state == "f16" ? f16 : f32;
+  const auto weight_decay = static_cast<float>(options.weight_decay);
+  if (options.kind == "sgd") {
+    return std::make_unique<optim::SGD>(parameters,
+                                        optim::SGDOptions{.lr = static_cast<float>(options.lr >= 0 ? options.lr : 0.01),
+                                                          .momentum = static_cast<float>(options.momentum),
+                                                          .weight_decay = weight_decay,
+                                                          .state = state});
+  }
+  return std::make_unique<optim::AdamW>(
+      parameters,
+      optim::AdamWOptions{
+          .lr = static_cast<float>(options.lr >= 0 ? options.lr : 3e-4), .weight_decay = weight_decay, .state = state});
+}
+
+// The smallest budget that the planner knows for the graph.
+std::int64_t smallest_budget(const scheduler::Graph& graph) {
+  try {
+    return scheduler::plan(graph, 1).budget;
+  } catch (const BudgetError& error) {
+    return error.needed_bytes();
+  }
+}
+
+}  // namespace
+
+void add_optimizer_options(OptionTable& table, OptimizerOptions& options) {
+  table.heading("How it is optimized");
+  table.choice("optimizer", "the optimizer", options.kind, {"adamw", "sgd"});
+  table.choice("state", "how its moments are kept", options.state, {"f16", "f32"});
+  table.number("lr", "learning rate [adamw 3e-4, sgd 0.01]", options.lr, 0, 1e3);
+  table.number("momentum", "sgd: momentum", options.momentum, 0, 0.9999);
+  table.number("weight-decay", "weight decay", options.weight_decay, 0, 1);
+}
+
+Training::Training(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, bool hashes)
+    : model_(workload.make_model()),
+      parameters_(model_.parameters()),
+      optimizer_(make_optimizer(parameters_, optimizer)),
+      hashes_(hashes) {
+  const auto seed = static_cast<std::uint64_t>(workload.options().seed);
+  loader_.emplace(workload.train(),
+                  data::LoaderOptions{.batch = batch, .shuffle = true, .drop_last = true, .seed = seed});
+  // The hash of the weights that a step leaves is the first op of the next step; the first step has one as well, so
+  // that all steps are the same program.
+  if (hashes_) hash_weights();
+}
+
+std::uint64_t Training::hash_gradients() const {
+  std::vector<Tensor> gradients;
+  for (const Parameter& parameter : parameters_) {
+    if (const Tensor gradient = parameter.grad(); gradient.defined()) gradients.push_back(gradient);
+  }
+  return hash_bits(gradients);
+}
+
+std::uint64_t Training::hash_weights() {
+  std::vector<Tensor> weights(parameters_.begin(), parameters_.end());
+  for (const Parameter& tensor : model_.state()) weights.push_back(tensor);
+  return hash_bits(weights);
+}
+
+Training::Result Training::step() {
+  using Clock = std::chrono::steady_clock;
+  Result result;
+  const auto start = Clock::now();
+  if (batch_) ++*batch_;
+  if (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
+  const data::Batch& batch = **batch_;
+  const Tensor loss = cross_entropy(model_(batch.x), batch.y);
+  loss.backward();
+  result.loss = loss.item();
+  const auto pause = Clock::now();
+  if (hashes_) result.gradient_hash = hash_gradients();
+  const auto resume = Clock::now();
+  optimizer_->step();
+  optimizer_->zero_grad();
+  result.seconds = std::chrono::duration<double>((Clock::now() - resume) + (pause - start)).count();
+  if (hashes_) result.weight_hash = hash_weights();
+  return result;
+}
+
+scheduler::Graph dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads) {
+  Session session({.threads = threads, .dry_run = true});
+  Training training(workload, optimizer, batch, false);
+  training.step();
+  return session.graph();
+}
+
+void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
+                      std::int64_t budget) {
+  const scheduler::Graph graph = dry_run(workload, optimizer, batch, threads);
+  try {
+    (void)scheduler::plan(graph, budget);
+    return;
+  } catch (const BudgetError& error) {
+    std::string help = "the smallest budget for this step is " + format_bytes(error.needed_bytes());
+    if (batch > 1) {
+      const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads));
+      help += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
+              format_bytes(half) + ")";
+    }
+    throw BudgetError(std::string(error.what()) + "\n  help: " + help, error.needed_bytes(), error.exact());
+  }
+}
+
+}  // namespace tidemark::tools

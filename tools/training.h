@@ -1,0 +1,66 @@
+// A model, its optimizer and its batches in the current session, and one step of them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tidemark/data.h"
+#include "tidemark/nn.h"
+#include "tidemark/optim.h"
+#include "tidemark/scheduler.h"
+#include "tools/options.h"
+#include "tools/workload.h"
+
+namespace tidemark::tools {
+
+struct OptimizerOptions {
+  std::string kind = "adamw";
+  std::string state = "f16";
+  double lr = -1;  // below 0: 3e-4 for adamw, 0.01 for sgd
+  double momentum = 0.9;
+  double weight_decay = 0.01;
+};
+void add_optimizer_options(OptionTable& table, OptimizerOptions& options);
+
+class Training {
+ public:
+  // `hashes`: gradients and weights are hashed in every step.
+  Training(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, bool hashes);
+
+  struct Result {
+    float loss = 0;
+    double seconds = 0;  // without the hashes
+    std::uint64_t gradient_hash = 0;
+    std::uint64_t weight_hash = 0;
+  };
+  // Takes the next batch, from a new epoch where one has ended.
+  Result step();
+
+  nn::Sequential& model() { return model_; }
+  std::int64_t parameters() { return model_.parameter_count(); }
+  std::int64_t batches() const { return loader_->batches(); }
+  // Gives the batches' bytes back; no step can follow.
+  void release_batches() { loader_.reset(); }
+
+ private:
+  std::uint64_t hash_gradients() const;
+  std::uint64_t hash_weights();
+
+  nn::Sequential model_;
+  std::vector<Parameter> parameters_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::optional<data::Loader> loader_;
+  std::optional<data::Loader::Iterator> batch_;
+  bool hashes_;
+};
+
+// The graph of one step at this batch size, from shapes alone: no kernel runs and no memory is taken.
+scheduler::Graph dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads);
+
+// Throws BudgetError, saying which budget and which batch size would do, where no plan of a step fits.
+void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
+                      std::int64_t budget);
+
+}  // namespace tidemark::tools
