@@ -30,7 +30,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
     : session_(session),
       options_(options),
       machine_(std::make_unique<compute::Machine>(
-          options.threads > 0 ? options.threads : compute::allowed_cpus())),
+          options.threads > 0 ? options.threads : 2)),
       arena_(std::make_unique<memory::Arena>(options.dry_run ? std::nullopt : options.budget)) {
   options_.threads = machine_->threads();
 }
@@ -132,7 +132,7 @@ void Engine::fill_uniform(Handle* handle, float low, float high) {
   if (options_.dry_run) return;
   auto* out = static_cast<float*>(leaf_data(handle));
   const std::int64_t count = handle->meta.shape.numel();
-  compute::fill_uniform(out, 0, count, key);
+  compute::random_uniform(compute::philox_key(key), 0, count, out);
   for (std::int64_t i = 0; i < count; ++i) out[i] = low + (high - low) * out[i];
 }
 
@@ -141,7 +141,7 @@ void Engine::fill_normal(Handle* handle, float mean, float stddev) {
   if (options_.dry_run) return;
   auto* out = static_cast<float*>(leaf_data(handle));
   const std::int64_t count = handle->meta.shape.numel();
-  compute::fill_normal(out, 0, count, key);
+  compute::random_normal(compute::philox_key(key), 0, count, out);
   for (std::int64_t i = 0; i < count; ++i) out[i] = mean + stddev * out[i];
 }
 

@@ -16,6 +16,7 @@
 #include "compute/machine.h"
 #include "tidemark/op.h"
 #include "tidemark/scheduler.h"
+#include "tidemark/units.h"
 
 namespace tidemark::detail {
 

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/engine.h"
-#include "compute/philox.h"
 #include "tidemark/session.h"
 
 namespace tidemark {
@@ -15,7 +14,7 @@ using detail::Access;
 using detail::Engine;
 using detail::Handle;
 
-Handle* defined(const Tensor& tensor, const char* what) {
+Handle* checked(const Tensor& tensor, const char* what) {
   Handle* handle = Access::handle(tensor);
   if (handle == nullptr) throw Error(absl::StrCat("[", what, "] the tensor is undefined"));
   return handle;
@@ -27,7 +26,7 @@ Engine& engine_of(Handle* handle, const char* what) {
 }
 
 Handle* leaf(const Tensor& tensor, const char* what) {
-  Handle* handle = defined(tensor, what);
+  Handle* handle = checked(tensor, what);
   if (!handle->leaf) {
     throw Error(absl::StrCat("[", what, "] only leaves have this; the value was computed at ", to_string(handle->where)));
   }
@@ -85,13 +84,13 @@ Tensor& Tensor::operator=(Tensor&& other) noexcept {
 
 Tensor::~Tensor() { release(handle_); }
 
-const Shape& Tensor::shape() const { return defined(*this, "shape")->meta.shape; }
-DType Tensor::dtype() const { return defined(*this, "dtype")->meta.dtype; }
-bool Tensor::requires_grad() const { return defined(*this, "requires_grad")->requires_grad; }
-bool Tensor::is_leaf() const { return defined(*this, "is_leaf")->leaf; }
+const Shape& Tensor::shape() const { return checked(*this, "shape")->meta.shape; }
+DType Tensor::dtype() const { return checked(*this, "dtype")->meta.dtype; }
+bool Tensor::requires_grad() const { return checked(*this, "requires_grad")->requires_grad; }
+bool Tensor::is_leaf() const { return checked(*this, "is_leaf")->leaf; }
 
 bool Tensor::is_resident() const {
-  Handle* handle = defined(*this, "is_resident");
+  Handle* handle = checked(*this, "is_resident");
   return engine_of(handle, "is_resident").is_resident(handle);
 }
 
@@ -116,12 +115,12 @@ void Tensor::zero_grad() {
 }
 
 Tensor& Tensor::keep() {
-  defined(*this, "keep")->keep = true;
+  checked(*this, "keep")->keep = true;
   return *this;
 }
 
 Tensor Tensor::detach(SourceLocation where) const {
-  Handle* handle = defined(*this, "detach");
+  Handle* handle = checked(*this, "detach");
   return engine_of(handle, "detach").detach(handle, where);
 }
 
@@ -131,20 +130,20 @@ void Tensor::backward(BackwardOptions options, SourceLocation where) const {
 
 void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
   if (losses.empty()) throw Error(absl::StrCat("[backward] no loss is given (at ", to_string(where), ")"));
-  engine_of(defined(losses.front(), "backward"), "backward").backward(losses, options, where);
+  engine_of(checked(losses.front(), "backward"), "backward").backward(losses, options, where);
 }
 
 void Tensor::read(void* out, std::int64_t bytes, SourceLocation where) const {
-  Handle* handle = defined(*this, "read");
+  Handle* handle = checked(*this, "read");
   engine_of(handle, "read").read(handle, out, bytes, where);
 }
 
 void Tensor::write(const void* elements, std::int64_t bytes, SourceLocation where) {
-  Handle* handle = defined(*this, "assign");
+  Handle* handle = checked(*this, "assign");
   engine_of(handle, "assign").write(handle, elements, bytes, where);
 }
 
-Session& Tensor::session() const { return engine_of(defined(*this, "session"), "session").session(); }
+Session& Tensor::session() const { return engine_of(checked(*this, "session"), "session").session(); }
 
 NoGrad::NoGrad() : before_(std::exchange(detail::grad_enabled(), false)) {}
 NoGrad::~NoGrad() { detail::grad_enabled() = before_; }

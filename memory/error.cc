@@ -5,10 +5,12 @@
 namespace tidemark {
 
 std::string to_string(SourceLocation where) {
-  std::string_view file = where.file;
-  if (file.empty()) return "unknown place";
-  if (auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-  return std::string(file) + ":" + std::to_string(where.line);
+  const std::string_view path = where.file;
+  if (path.empty()) return "unknown place";
+  const auto slash = path.rfind('/');
+  std::string text(slash == std::string_view::npos ? path : path.substr(slash + 1));
+  text.append(":").append(std::to_string(where.line));
+  return text;
 }
 
 }  // namespace tidemark

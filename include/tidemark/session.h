@@ -20,7 +20,7 @@ class Engine;
 }
 
 struct SessionOptions {
-  std::optional<std::int64_t> budget;  // bytes; without it memory grows as needed and is reported the same way
+  std::optional<std::int64_t> budget = {};  // bytes; without it memory grows as needed and is reported the same way
   int threads = 0;                     // 0: every CPU this process may use
   std::uint64_t seed = 1;
   bool verify_replay = false;          // hash every replayed value against its first one; a difference throws Error

@@ -1,0 +1,35 @@
+// Random training programs: branches, views, shared inputs, dropout, batch norm, handles that come and go. The same
+// seed gives the same program, so that runs at different budgets can be compared bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tidemark/session.h"
+
+namespace tidemark::test {
+
+struct ProgramResult {
+  std::vector<std::vector<float>> values;  // per step: loss, every gradient, running statistics, weights
+  Report report;
+  std::int64_t recomputed_ops = 0;
+  std::int64_t planned_steps = 0;
+};
+
+struct Histogram {
+  std::map<std::string, std::int64_t> ops;
+  std::int64_t views = 0;
+  std::int64_t shared_inputs = 0;
+  std::map<int, std::int64_t> recompute_depth;  // of replays in one step, by powers of two
+};
+
+// Runs program `seed` for `steps` optimizer steps. Throws BudgetError where the budget cannot hold it.
+ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int64_t> budget, Histogram* histogram);
+
+// The budgets at which the program is compared with the run without one: from its peak down to the smallest that works.
+std::vector<std::int64_t> budgets_for(std::uint64_t seed, int steps, const ProgramResult& unlimited);
+
+}  // namespace tidemark::test
