@@ -73,7 +73,12 @@ Tensor Engine::new_leaf(const Meta& meta, Category category, std::string_view na
 
 void Engine::make_parameter(Handle* handle, std::string_view name) {
   Storage& storage = storages_[handle->storage];
+  if (started_ && tape_.alive_nodes == 0) end_generation();
   storage.name = std::string(name);
+  storage.pinned = !started_;  // one made in the middle of a step is pinned from the next on
+  storage.category = Category::kParameters;
+  arena_->release(storage.offset);  // the same bytes, under another heading
+  place_bytes(handle->storage, storage.offset);
   handle->parameter = true;
   handle->requires_grad = true;
 }

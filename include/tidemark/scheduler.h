@@ -100,7 +100,7 @@ struct PlanOptions {
   Effort effort = Effort::kDefault;
   bool place = true;  // choose offsets, so that the budget bounds bytes reserved and not only bytes live
   std::uint64_t seed = 1;
-  std::optional<Start> start;
+  std::optional<Start> start = {};
 };
 
 // Deterministic for a seed. Throws Error where the graph breaks the rules, and BudgetError where no plan was found:

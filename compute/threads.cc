@@ -1,0 +1,112 @@
+#include "compute/threads.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <set>
+
+namespace tidemark::compute {
+namespace {
+
+int thread_id() { return static_cast<int>(syscall(SYS_gettid)); }
+
+// With OMP_PROC_BIND the main thread is bound before main(): the places tell what the process may use.
+cpu_set_t find_allowed() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  std::vector<int> ids;
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    ids.resize(static_cast<std::size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, ids.data());
+    for (const int id : ids) CPU_SET(id, &set);
+  }
+  return set;
+}
+
+const cpu_set_t& allowed_set() {
+  static const cpu_set_t set = find_allowed();
+  return set;
+}
+
+// The allowed processors, from the one that the caller runs on, so that processes side by side spread.
+std::vector<int> allowed_from_here() {
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed_set())) cpus.push_back(cpu);
+  }
+  const auto here = std::find(cpus.begin(), cpus.end(), sched_getcpu());
+  if (here != cpus.end()) std::rotate(cpus.begin(), here, cpus.end());
+  return cpus;
+}
+
+// Which processors living bindings hold, by the thread that made them. A thread's nested bindings share its team, so
+// they do not stand in each other's way.
+std::mutex bindings_mutex;
+std::map<int, std::multiset<int>>& bindings() {
+  static std::map<int, std::multiset<int>> cpus_of_thread;
+  return cpus_of_thread;
+}
+
+bool user_binds() { return std::getenv("OMP_PROC_BIND") != nullptr || omp_get_proc_bind() != omp_proc_bind_false; }
+
+std::vector<int> claim(int threads, int owner) {
+  const std::lock_guard lock(bindings_mutex);
+  std::vector<int> cpus = allowed_from_here();
+  for (const auto& [thread, held] : bindings()) {
+    if (thread != owner) std::erase_if(cpus, [&held = held](int cpu) { return held.contains(cpu); });
+  }
+  if (static_cast<int>(cpus.size()) < threads) return {};
+  cpus.resize(static_cast<std::size_t>(threads));
+  bindings()[owner].insert(cpus.begin(), cpus.end());
+  return cpus;
+}
+
+void give_back(const std::vector<int>& cpus, int owner) {
+  const std::lock_guard lock(bindings_mutex);
+  std::multiset<int>& held = bindings()[owner];
+  for (const int cpu : cpus) held.erase(held.find(cpu));
+  if (held.empty()) bindings().erase(owner);
+}
+
+}  // namespace
+
+int allowed_cpus() { return std::max(1, CPU_COUNT(&allowed_set())); }
+
+ThreadBinding::ThreadBinding(int threads)
+    : threads_(std::max(1, threads)), former_threads_(omp_get_max_threads()), owner_(thread_id()) {
+  omp_set_num_threads(threads_);
+  if (threads_ == 1 || user_binds()) return;
+  cpus_ = claim(threads_, owner_);
+  former_.resize(static_cast<std::size_t>(threads_));
+  // Members that are not bound are let go explicitly: a new one has inherited the processor of an outer binding.
+#pragma omp parallel num_threads(threads_)
+  {
+    const auto member = static_cast<std::size_t>(omp_get_thread_num());
+    sched_getaffinity(0, sizeof(cpu_set_t), &former_[member]);
+    cpu_set_t own = allowed_set();
+    if (!cpus_.empty()) {
+      CPU_ZERO(&own);
+      CPU_SET(cpus_[member], &own);
+    }
+    sched_setaffinity(0, sizeof own, &own);
+  }
+}
+
+ThreadBinding::~ThreadBinding() {
+  if (!cpus_.empty()) give_back(cpus_, owner_);
+  // Another thread has another team, which this binding never touched.
+  if (thread_id() != owner_) return;
+  if (!former_.empty()) {
+#pragma omp parallel num_threads(threads_)
+    sched_setaffinity(0, sizeof(cpu_set_t), &former_[static_cast<std::size_t>(omp_get_thread_num())]);
+  }
+  omp_set_num_threads(former_threads_);
+}
+
+void unbind_current_thread() { sched_setaffinity(0, sizeof(cpu_set_t), &allowed_set()); }
+
+}  // namespace tidemark::compute

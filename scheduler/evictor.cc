@@ -1,0 +1,339 @@
+#include "scheduler/evictor.h"
+
+#include <algorithm>
+
+#include "scheduler/program.h"
+#include "tidemark/error.h"
+
+namespace tidemark::scheduler {
+
+Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : graph_(graph), layout_(budget) {
+  ingest_buffers();
+  for (OpId op = 0; op < start.next_op; ++op) {
+    ingest(op, false);
+    op_at(op).ran = true;
+  }
+  for (const Placement& p : start.resident) {
+    if (p.buffer < 0 || p.buffer >= static_cast<BufferId>(buffers_.size())) throw Error("start: unknown buffer");
+    place(p.buffer, p.offset, false);
+  }
+  for (OpId op = 0; op < start.next_op; ++op) {
+    commit_updates(op);
+    for (BufferId b : op_at(op).reads) {
+      if (!at(b).resident && !recomputable(b)) lose_op(op);
+    }
+  }
+  journal_.clear();
+  tick_ = start.next_op;
+}
+
+void Evictor::ingest_buffers() {
+  for (std::size_t i = buffers_.size(); i < graph_.buffers.size(); ++i) {
+    BufferState state;
+    state.bytes = graph_.buffers[i].bytes;
+    state.fixed = graph_.buffers[i].pinned;
+    buffers_.push_back(std::move(state));
+  }
+}
+
+void Evictor::ingest(OpId id, bool check) {
+  ingest_buffers();
+  if (id != static_cast<OpId>(ops_.size()) || id >= static_cast<OpId>(graph_.ops.size())) {
+    throw Error("online: op " + std::to_string(id) + " is not the next of the program");
+  }
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  OpState state;
+  state.lost = op.once || !op.updates.empty();
+  std::int64_t traffic = 0;
+  for (const auto* list : {&op.reads, &op.updates}) {
+    for (BufferId b : *list) {
+      if (std::find(state.reads.begin(), state.reads.end(), b) != state.reads.end()) continue;
+      if (check && !at(b).resident && at(b).producer < 0) {
+        throw Error("online: " + describe_op(graph_, id) + " reads " + describe_buffer(graph_, b) +
+                    ", which is not in memory and no op writes");
+      }
+      state.reads.push_back(b);
+      at(b).readers.push_back(id);
+      traffic += at(b).bytes;
+    }
+  }
+  for (BufferId b : op.writes) {
+    at(b).producer = id;
+    traffic += at(b).bytes;
+  }
+  if (op.cost > 0 && traffic > 0) {
+    const double rate = op.cost / static_cast<double>(traffic);
+    if (move_cost_ == 0 || rate < move_cost_) move_cost_ = rate;
+  }
+  ops_.push_back(std::move(state));
+  seen_.push_back(0);
+}
+
+void Evictor::begin_call(const std::vector<Step>& steps) {
+  journal_.clear();
+  steps_before_ = steps.size();
+}
+
+void Evictor::roll_back(std::vector<Step>& steps) {
+  for (auto change = journal_.rbegin(); change != journal_.rend(); ++change) {
+    BufferState& b = at(change->buffer);
+    if (change->kind != Change::Kind::kRemoved && b.bytes > 0) layout_.give(b.offset);
+    if (change->kind != Change::Kind::kPlaced) {
+      b.offset = change->offset;
+      if (b.bytes > 0) layout_.take(change->buffer, b.offset, b.bytes);
+    }
+    b.resident = change->kind != Change::Kind::kPlaced && !change->pending;
+    b.pending = change->kind != Change::Kind::kPlaced && change->pending;
+  }
+  journal_.clear();
+  steps.resize(steps_before_);
+  for (BufferState& b : buffers_) b.locks = 0;
+}
+
+void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
+  BufferState& state = at(b);
+  if (state.bytes > 0) layout_.take(b, offset, state.bytes);
+  state.offset = offset;
+  state.resident = !pending;
+  state.pending = pending;
+  journal_.push_back({Change::Kind::kPlaced, b, offset, pending});
+}
+
+void Evictor::remove(BufferId b) {
+  BufferState& state = at(b);
+  journal_.push_back({Change::Kind::kRemoved, b, state.offset, state.pending});
+  if (state.bytes > 0) layout_.give(state.offset);
+  state.resident = state.pending = false;
+}
+
+void Evictor::move(BufferId b, std::int64_t offset, std::vector<Step>& steps) {
+  if (b == kScratch) {
+    throw Error("online: scratch is placed last and never moved");
+  }
+  BufferState& state = at(b);
+  journal_.push_back({Change::Kind::kMoved, b, state.offset, state.pending});
+  layout_.give(state.offset);
+  layout_.take(b, offset, state.bytes);
+  state.offset = offset;
+  if (!state.pending) steps.push_back(move_step(b, offset));
+}
+
+void Evictor::drop(BufferId b, std::vector<Step>& steps) {
+  remove(b);
+  steps.push_back(drop_step(b));
+  if (at(b).producer >= 0 && !op_at(at(b).producer).lost) joined_evicted(at(b).producer);
+}
+
+bool Evictor::recomputable(BufferId b) const { return at(b).producer >= 0 && !op_at(at(b).producer).lost; }
+
+// The op can never run again: of its outputs, those not in memory are gone, and with them whoever reads them.
+void Evictor::lose_op(OpId first) {
+  std::vector<OpId> work{first};
+  while (!work.empty()) {
+    const OpId op = work.back();
+    work.pop_back();
+    if (op_at(op).lost && op != first) continue;
+    op_at(op).lost = true;
+    left_evicted(op);
+    for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].writes) {
+      if (at(b).resident || at(b).pending) continue;
+      for (OpId reader : at(b).readers) {
+        if (!op_at(reader).lost) work.push_back(reader);
+      }
+    }
+  }
+}
+
+void Evictor::lose_buffer(BufferId b) {
+  for (OpId reader : at(b).readers) {
+    if (!op_at(reader).lost) lose_op(reader);
+  }
+}
+
+// Whether a discarded buffer that the program still holds is computed from `b`. `needed` gets all that the program
+// holds and that could not be computed again without `b`: those, and what is in memory now and must stay.
+bool Evictor::still_needed_below(BufferId b, std::vector<BufferId>* needed) const {
+  ++visit_;
+  std::vector<BufferId> work{b};
+  bool found = false;
+  while (!work.empty()) {
+    const BufferId from = work.back();
+    work.pop_back();
+    for (OpId reader : at(from).readers) {
+      if (op_at(reader).lost || !op_at(reader).ran || seen_[static_cast<std::size_t>(reader)] == visit_) continue;
+      seen_[static_cast<std::size_t>(reader)] = visit_;
+      for (BufferId w : graph_.ops[static_cast<std::size_t>(reader)].writes) {
+        const bool there = at(w).resident || at(w).pending;
+        if (!at(w).released) {
+          if (needed != nullptr) needed->push_back(w);
+          found |= !there;
+          if (found && needed == nullptr) return true;
+        }
+        if (!there) work.push_back(w);
+      }
+    }
+  }
+  return found;
+}
+
+// Drops a released buffer, or holds it while something evicted can be computed from nothing else.
+void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
+  if (!recomputable(b) && still_needed_below(b, nullptr)) {
+    held_.push_back(b);
+    return;
+  }
+  drop(b, steps);
+  if (!recomputable(b)) lose_buffer(b);
+}
+
+void Evictor::retry_held(std::vector<Step>& steps) {
+  std::vector<BufferId> held = std::move(held_);
+  held_.clear();
+  for (BufferId b : held) {
+    if (at(b).resident) drop_released(b, steps);
+  }
+}
+
+// What the program still holds and could not be computed again once `op` has updated in place.
+std::vector<BufferId> Evictor::needed_before_update(OpId op) const {
+  std::vector<BufferId> needed;
+  for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].updates) {
+    still_needed_below(b, &needed);
+    const OpId producer = at(b).producer;
+    if (producer < 0 || op_at(producer).lost) continue;
+    for (BufferId sibling : graph_.ops[static_cast<std::size_t>(producer)].writes) {
+      if (sibling == b) continue;
+      if (!at(sibling).released) needed.push_back(sibling);
+      if (!at(sibling).resident) still_needed_below(sibling, &needed);
+    }
+  }
+  std::sort(needed.begin(), needed.end());
+  needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
+  return needed;
+}
+
+void Evictor::commit_updates(OpId op) {
+  for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].updates) {
+    if (at(b).producer >= 0) lose_op(at(b).producer);
+    for (OpId reader : at(b).readers) {
+      if (reader < op) lose_op(reader);
+    }
+  }
+}
+
+Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
+                           std::int64_t scratch) const {
+  Shortage result;
+  result.op = op;
+  result.scratch = memory::Extents::round_up(scratch);
+  const auto rounded = [&](BufferId b) { return memory::Extents::round_up(at(b).bytes); };
+  for (BufferId b : reads) result.inputs += rounded(b);
+  for (BufferId b : writes) result.outputs += rounded(b);
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const auto b = static_cast<BufferId>(i);
+    const BufferState& state = buffers_[i];
+    if (!state.resident || std::find(reads.begin(), reads.end(), b) != reads.end()) continue;
+    if (state.fixed || state.pinned || (!state.released && !recomputable(b))) result.pinned += rounded(b);
+  }
+  result.needed = result.pinned + result.inputs + result.outputs + result.scratch;
+  return result;
+}
+
+std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releases, std::vector<Step>& steps) {
+  if (id < static_cast<OpId>(ops_.size()) && !op_at(id).ran) {
+    ingest_buffers();  // a second try of an op that did not fit
+  } else {
+    ingest(id, true);
+  }
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  std::vector<BufferId> wanted = op_at(id).reads;
+  if (!op.updates.empty()) {
+    for (BufferId b : needed_before_update(id)) wanted.push_back(b);
+  }
+  bool done = false;
+  for (Order order : {Order::kProgram, Order::kDepthLocked, Order::kDepthFree}) {
+    begin_call(steps);
+    done = bring(wanted, order, steps) && run(id, releases, steps);
+    if (done) break;
+    roll_back(steps);
+  }
+  if (!done) {
+    Shortage result = shortage(id, op_at(id).reads, op.writes, op.scratch);
+    const auto savings = [&] {
+      std::int64_t saved = 0;
+      for (const auto& [r, w] : op.overwrites) saved += memory::Extents::round_up(at(w).bytes);
+      return std::min(saved, result.outputs);
+    };
+    result.needed -= savings();
+    return result;
+  }
+  for (BufferId b : wanted) unlock(b, steps);
+  op_at(id).ran = true;
+  ++tick_;
+  for (BufferId b : op_at(id).reads) at(b).touched = tick_;
+  for (BufferId b : op.writes) at(b).touched = tick_;
+  commit_updates(id);
+  for (BufferId b : releases) release(b, steps);
+  return std::nullopt;
+}
+
+std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
+  ingest_buffers();
+  if (at(b).resident) return std::nullopt;
+  const BufferId wanted[] = {b};
+  for (Order order : {Order::kProgram, Order::kDepthLocked, Order::kDepthFree}) {
+    begin_call(steps);
+    if (bring(wanted, order, steps)) {
+      at(b).touched = tick_;
+      unlock(b, steps);
+      return std::nullopt;
+    }
+    roll_back(steps);
+  }
+  return shortage(at(b).producer, wanted, {}, 0);
+}
+
+std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, std::int64_t& offset) {
+  ingest_buffers();
+  if (at(b).resident || at(b).producer >= 0) {
+    throw Error("online: " + describe_buffer(graph_, b) + " is not a new input");
+  }
+  begin_call(steps);
+  offset = 0;
+  if (at(b).bytes > 0) {
+    auto place_at = layout_.lowest_fit(at(b).bytes);  // low, so that what cannot move does not split the arena
+    if (!place_at) place_at = make_room(at(b).bytes, steps);
+    if (!place_at) {
+      roll_back(steps);
+      const BufferId writes[] = {b};
+      return shortage(-1, {}, writes, 0);
+    }
+    offset = *place_at;
+  }
+  place(b, offset, false);
+  at(b).touched = tick_;
+  return std::nullopt;
+}
+
+void Evictor::release(BufferId b, std::vector<Step>& steps) {
+  ingest_buffers();
+  BufferState& state = at(b);
+  if (state.fixed || state.released) return;
+  state.released = true;
+  state.pinned = false;
+  if (state.resident) {
+    drop_released(b, steps);
+  } else if (recomputable(b)) {
+    joined_evicted(state.producer);
+  } else {
+    lose_buffer(b);
+  }
+  if (!held_.empty()) retry_held(steps);
+}
+
+void Evictor::pin(BufferId b) {
+  ingest_buffers();
+  at(b).pinned = true;
+}
+
+}  // namespace tidemark::scheduler

@@ -1,0 +1,120 @@
+// The online policy: what to discard when the next op needs room and the future is unknown.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "scheduler/layout.h"
+#include "tidemark/scheduler.h"
+
+namespace tidemark::scheduler {
+
+// Buffers are in one of these states: resident; evicted (not resident, may be computed again); gone (released, and
+// nothing can bring it back). A buffer that is not released never becomes gone: what would cause it is preceded by
+// computing the buffer again. Changes of one call are journaled and taken back where the call fails.
+class Evictor {
+ public:
+  Evictor(const Graph& graph, std::int64_t budget, const Start& start);
+
+  // `releases` is what nothing reads after the op: it may be written over, and is dropped.
+  std::optional<Shortage> admit(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
+  std::optional<Shortage> restore(BufferId buffer, std::vector<Step>& steps);
+  std::optional<Shortage> reserve(BufferId buffer, std::vector<Step>& steps, std::int64_t& offset);
+  void release(BufferId buffer, std::vector<Step>& steps);
+  void pin(BufferId buffer);
+
+ private:
+  static constexpr std::int32_t kNoSet = -1;
+
+  struct BufferState {
+    std::int64_t bytes = 0;
+    std::int64_t offset = 0;
+    OpId producer = -1;
+    std::int32_t touched = 0;  // op tick of the last use
+    std::int32_t locks = 0;    // uses to come in the present call
+    bool resident = false;
+    bool pending = false;  // has a place as an output of the op about to run
+    bool released = false;
+    bool fixed = false;   // pinned in the graph: neither dropped nor moved
+    bool pinned = false;  // by pin()
+    std::vector<OpId> readers;
+  };
+  struct OpState {
+    std::vector<BufferId> reads;  // with updates, each once
+    bool ran = false;
+    bool lost = false;          // may not run again
+    std::int32_t set = kNoSet;  // node of the union-find over evicted neighbours
+  };
+  struct Change {
+    enum class Kind : std::uint8_t { kPlaced, kRemoved, kMoved } kind;
+    BufferId buffer;
+    std::int64_t offset;  // before the change
+    bool pending;
+  };
+  enum class Order : std::uint8_t { kProgram, kDepthLocked, kDepthFree };
+
+  // evictor.cc: the program so far, and what calls change.
+  void ingest_buffers();
+  void ingest(OpId op, bool check);
+  void begin_call(const std::vector<Step>& steps);
+  void roll_back(std::vector<Step>& steps);
+  void place(BufferId b, std::int64_t offset, bool pending);
+  void remove(BufferId b);
+  void move(BufferId b, std::int64_t offset, std::vector<Step>& steps);
+  void drop(BufferId b, std::vector<Step>& steps);
+  bool recomputable(BufferId b) const;
+  void lose_op(OpId op);
+  void lose_buffer(BufferId b);
+  bool still_needed_below(BufferId b, std::vector<BufferId>* needed) const;
+  void drop_released(BufferId b, std::vector<Step>& steps);
+  void retry_held(std::vector<Step>& steps);
+  std::vector<BufferId> needed_before_update(OpId op) const;
+  void commit_updates(OpId op);
+  Shortage shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
+                    std::int64_t scratch) const;
+
+  // evictor_room.cc: room for bytes, and scores.
+  bool evictable(BufferId b) const;
+  bool movable(BufferId b) const;
+  double neighbourhood_cost(BufferId b) const;
+  std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
+  void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
+  bool evict_least(std::vector<Step>& steps);
+  std::int32_t find(std::int32_t set) const;
+  void joined_evicted(OpId op);
+  void left_evicted(OpId op);
+
+  // evictor_restore.cc: running ops, and computing again what is missing.
+  bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
+  bool bring(std::span<const BufferId> wanted, Order order, std::vector<Step>& steps);
+  bool bring_in_program_order(std::span<const BufferId> wanted, std::vector<Step>& steps);
+  bool bring_depth_first(std::span<const BufferId> wanted, bool lock, std::vector<Step>& steps);
+  std::vector<OpId> missing_ops(std::span<const BufferId> wanted) const;
+  void unlock(BufferId b, std::vector<Step>& steps);
+
+  BufferState& at(BufferId b) { return buffers_[static_cast<std::size_t>(b)]; }
+  const BufferState& at(BufferId b) const { return buffers_[static_cast<std::size_t>(b)]; }
+  OpState& op_at(OpId op) { return ops_[static_cast<std::size_t>(op)]; }
+  const OpState& op_at(OpId op) const { return ops_[static_cast<std::size_t>(op)]; }
+
+  const Graph& graph_;
+  Layout layout_;
+  std::vector<BufferState> buffers_;
+  std::vector<OpState> ops_;
+  std::vector<Change> journal_;
+  std::size_t steps_before_ = 0;
+  std::vector<BufferId> held_;  // released, but something evicted still depends on them
+  std::int32_t tick_ = 0;
+  double move_cost_ = 0;  // of a byte: the cheapest traffic seen in an op; 0 where none was seen
+  struct Set {
+    mutable std::int32_t parent = kNoSet;
+    double cost = 0;
+  };
+  std::vector<Set> sets_;
+  mutable std::vector<std::int32_t> seen_;  // visit marks by op
+  mutable std::int32_t visit_ = 0;
+};
+
+}  // namespace tidemark::scheduler

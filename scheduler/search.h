@@ -1,0 +1,70 @@
+// Local search over sets of reruns: from a knapsack at the binding instant to a plan near the optimum.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "scheduler/bound.h"
+#include "scheduler/schedule.h"
+
+namespace tidemark::scheduler {
+
+class Search {
+ public:
+  Search(const Program& program, std::int64_t budget, std::uint64_t seed);
+
+  // Victims of the knapsack at the binding instant, recomputed at their next use; the target is tightened until the
+  // simulated peak fits or tightening no longer helps.
+  void warm_start(const Bound& bound);
+  // Begins from a given set of reruns where that is better than what there is.
+  void offer(std::span<const Schedule::Key> reruns);
+  // `work` counts memory cells touched, so that a run takes the same steps on every machine.
+  void anneal(std::int64_t work);
+
+  bool feasible() const { return feasible_; }
+  double best_extra() const { return best_extra_; }
+  const std::vector<Schedule::Key>& best() const { return best_; }
+  const Schedule& schedule() const { return schedule_; }
+  void load(std::span<const Schedule::Key> reruns);
+
+ private:
+  struct Change {
+    bool added;
+    OpId op;
+    OpId stage;
+  };
+
+  std::uint64_t random();
+  std::size_t below(std::size_t n) { return static_cast<std::size_t>(random() % n); }
+  double uniform() { return static_cast<double>(random() >> 11) * 0x1.0p-53; }
+
+  void add(OpId op, OpId stage);
+  void remove(OpId op, OpId stage);
+  void undo(std::size_t size);
+  bool add_with_ancestors(OpId op, OpId stage, double chance, int depth);
+  void remove_with_idle(OpId op, OpId stage);
+  bool idle(OpId op, OpId stage) const;
+  bool recompute_at_next_use(BufferId b, Schedule::Key after, double chance);
+  void mend();
+
+  bool relieve();
+  bool remove_random();
+  bool swap();
+  bool shift();
+  bool clear_stage();
+  void keep_if_best();
+  double energy() const { return schedule_.extra() + penalty_ * schedule_.overflow(); }
+
+  const Program& program_;
+  Schedule schedule_;
+  std::uint64_t state_;
+  std::vector<Change> journal_;
+  double penalty_ = 0;
+  double unit_ = 0;  // a typical cost of one rerun
+  bool feasible_ = false;
+  double best_extra_ = 0;
+  std::vector<Schedule::Key> best_;
+};
+
+}  // namespace tidemark::scheduler

@@ -1,0 +1,172 @@
+// The online policy: its steps obey the rules, the budget is never passed, and what fits in bytes runs.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/scheduler/graphs.h"
+#include "tests/scheduler/oracle.h"
+#include "tidemark/error.h"
+
+namespace tidemark::scheduler::testing {
+namespace {
+
+std::int64_t whole_units(double bytes) { return static_cast<std::int64_t>(std::ceil(bytes / kUnit)) * kUnit; }
+
+TEST(Online, RandomGraphsPassTheSimulation) {
+  std::mt19937_64 rng(21);
+  int ran = 0;
+  int short_of = 0;
+  for (int i = 0; i < 400; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 10 + static_cast<int>(rng() % 60), .releases = i % 2 == 0});
+    const auto peak = static_cast<double>(peak_without_recomputation(graph));
+    for (double fraction : {1.0, 0.8, 0.6}) {
+      Plan plan;
+      Shortage shortage;
+      if (run_online(graph, whole_units(peak * fraction), plan, &shortage)) {
+        const Simulation s = simulate(graph, plan);
+        EXPECT_LE(s.reserved_peak, plan.budget);
+        ++ran;
+      } else {
+        ++short_of;
+        EXPECT_GE(shortage.needed, 0);
+      }
+    }
+  }
+  EXPECT_GT(ran, 400);
+  RecordProperty("short", short_of);
+}
+
+TEST(Online, EverythingFitsWithoutALimit) {
+  std::mt19937_64 rng(22);
+  const Graph graph = training_graph(rng, 50);
+  Plan plan;
+  ASSERT_TRUE(run_online(graph, kUnlimited, plan));
+  EXPECT_EQ(simulate(graph, plan).recomputed_ops, 0);
+}
+
+TEST(Online, TrainingGraphs) {
+  std::mt19937_64 rng(23);
+  for (int i = 0; i < 20; ++i) {
+    const Graph graph = training_graph(rng, 10 + 5 * i);
+    Plan plan;
+    ASSERT_TRUE(run_online(graph, whole_units(0.75 * static_cast<double>(peak_without_recomputation(graph))), plan));
+    simulate(graph, plan);
+  }
+}
+
+TEST(Online, DeepChainIsBroughtBackWithoutRecursion) {
+  Graph graph;
+  constexpr int kDepth = 20000;
+  BufferId x = add_buffer(graph, 1, true);
+  std::vector<BufferId> all;
+  for (int i = 0; i < kDepth; ++i) {
+    const BufferId y = add_buffer(graph, 1);
+    add_op(graph, 1, {x}, {y});
+    all.push_back(y);
+    x = y;
+  }
+  Online online(graph, 4 * kUnit, {.next_op = 0, .resident = {{0, 0}}});
+  std::vector<Step> steps;
+  for (int i = 0; i < kDepth; ++i) ASSERT_FALSE(online.admit(i, steps));
+  steps.clear();
+  ASSERT_FALSE(online.restore(all[kDepth / 2], steps));
+  EXPECT_LT(steps.size(), 4U * kDepth);
+}
+
+TEST(Online, ShortageChangesNothing) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 2, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  const BufferId large = add_buffer(graph, 9);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {in}, {b});
+  const OpId op = add_op(graph, 1, {a}, {large});
+  graph.ops[static_cast<std::size_t>(op)].scratch = kUnit;
+  Online online(graph, 11 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  ASSERT_FALSE(online.admit(1, steps));
+  const std::size_t before = steps.size();
+  const auto shortage = online.admit(op, steps);
+  ASSERT_TRUE(shortage.has_value());
+  EXPECT_EQ(steps.size(), before);
+  EXPECT_EQ(shortage->op, op);
+  EXPECT_EQ(shortage->needed, 16 * kUnit);
+  EXPECT_EQ(shortage->pinned, 2 * kUnit);
+  EXPECT_EQ(shortage->inputs, 4 * kUnit);
+  EXPECT_EQ(shortage->outputs, 9 * kUnit);
+  EXPECT_EQ(shortage->scratch, kUnit);
+  // b is still there: bringing it back takes no step.
+  EXPECT_FALSE(online.restore(b, steps));
+  EXPECT_EQ(steps.size(), before);
+}
+
+// Free bytes in pieces, none large enough, and nothing that may be discarded: buffers move.
+TEST(Online, FragmentsAreJoined) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 1, true);
+  std::vector<BufferId> small;
+  for (int i = 0; i < 8; ++i) {
+    small.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {in}, {small.back()});
+    graph.ops.back().once = true;
+  }
+  const BufferId large = add_buffer(graph, 4);
+  const OpId op = add_op(graph, 1, {small[1], small[7]}, {large});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  Plan plan;
+  plan.budget = 9 * kUnit;
+  plan.placed = true;
+  plan.inputs = {{in, 0}};
+  for (OpId i = 0; i < op; ++i) ASSERT_FALSE(online.admit(i, plan.steps));
+  for (int i = 0; i < 8; i += 2) online.release(small[static_cast<std::size_t>(i)], plan.steps);
+  ASSERT_FALSE(online.admit(op, plan.steps));
+  simulate(graph, plan);
+  const auto moves =
+      std::count_if(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.kind == Step::Kind::kMove; });
+  EXPECT_GT(moves, 0);
+}
+
+TEST(Online, OverwritesWhatTheOpReleases) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 4, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {a}, {b});
+  graph.ops[1].overwrites = {{a, b}};
+  graph.ops[1].releases = {{a}};
+  Plan plan;
+  ASSERT_TRUE(run_online(graph, 8 * kUnit, plan));
+  EXPECT_EQ(simulate(graph, plan).live_peak, 8 * kUnit);
+}
+
+TEST(Online, ReserveAndPin) {
+  Graph graph;
+  Online online(graph, 10 * kUnit);
+  std::vector<Step> steps;
+  std::int64_t offset = -1;
+  const BufferId in = add_buffer(graph, 3);
+  ASSERT_FALSE(online.reserve(in, steps, offset));
+  EXPECT_EQ(offset, 0);
+  const BufferId a = add_buffer(graph, 3);
+  const BufferId b = add_buffer(graph, 3);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {a}, {b});
+  ASSERT_FALSE(online.admit(0, steps));
+  online.pin(a);
+  ASSERT_FALSE(online.admit(1, steps));
+  const BufferId more = add_buffer(graph, 4);
+  ASSERT_FALSE(online.reserve(more, steps, offset));
+  for (const Step& s : steps) EXPECT_FALSE(s.kind == Step::Kind::kDrop && s.id == a);
+  const BufferId too_much = add_buffer(graph, 1);
+  const auto shortage = online.reserve(too_much, steps, offset);
+  ASSERT_TRUE(shortage.has_value());
+  EXPECT_EQ(shortage->op, -1);
+  EXPECT_EQ(shortage->needed, 11 * kUnit);
+}
+
+}  // namespace
+}  // namespace tidemark::scheduler::testing

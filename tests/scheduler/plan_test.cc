@@ -1,0 +1,189 @@
+// Plans of random graphs pass the simulation, stay above the bound, and are compared with the exact optimum.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/scheduler/graphs.h"
+#include "tests/scheduler/oracle.h"
+#include "tidemark/error.h"
+
+namespace tidemark::scheduler::testing {
+namespace {
+
+std::int64_t part(std::int64_t bytes, double fraction) {
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(bytes) * fraction));
+}
+
+bool same(const Plan& a, const Plan& b) {
+  const auto equal_places = [](const auto& x, const auto& y) {
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const Placement& p, const Placement& q) {
+      return p.buffer == q.buffer && p.offset == q.offset;
+    });
+  };
+  return a.cost == b.cost && equal_places(a.inputs, b.inputs) &&
+         std::equal(a.steps.begin(), a.steps.end(), b.steps.begin(), b.steps.end(), [&](const Step& s, const Step& t) {
+           return s.kind == t.kind && s.id == t.id && s.offset == t.offset && equal_places(s.places, t.places) &&
+                  s.overwrites == t.overwrites;
+         });
+}
+
+// What a plan says of itself is what the simulation finds.
+void expect_true_figures(const Graph& graph, const Plan& plan, const std::optional<Start>& start = {}) {
+  const Simulation s = simulate(graph, plan, start);
+  EXPECT_EQ(s.live_peak, plan.live_peak);
+  EXPECT_EQ(s.reserved_peak, plan.reserved_peak);
+  EXPECT_DOUBLE_EQ(s.cost, plan.cost);
+  EXPECT_LE(plan.reserved_peak, plan.budget);
+  EXPECT_LE(plan.lower_bound, plan.cost * (1 + 1e-9));
+}
+
+TEST(Plan, ChainWithoutPressureComputesNothingTwice) {
+  const Graph graph = chain(10);
+  const Plan p = plan(graph, peak_without_recomputation(graph));
+  expect_true_figures(graph, p);
+  EXPECT_EQ(p.cost, p.base_cost);
+}
+
+TEST(Plan, ChainUnderPressure) {
+  const Graph graph = chain(30);
+  const std::int64_t peak = peak_without_recomputation(graph);
+  double cost = 0;
+  for (double fraction : {0.3, 0.5, 0.7, 0.9}) {
+    const Plan p = plan(graph, part(peak, fraction));
+    expect_true_figures(graph, p);
+    EXPECT_TRUE(cost == 0 || p.cost <= cost);
+    cost = p.cost;
+  }
+}
+
+TEST(Plan, RandomGraphsPassTheSimulation) {
+  std::mt19937_64 rng(7);
+  int planned = 0;
+  for (int i = 0; i < 60; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 10 + static_cast<int>(rng() % 50)});
+    const std::int64_t peak = peak_without_recomputation(graph);
+    for (double fraction : {1.0, 0.8, 0.6}) {
+      for (bool place : {true, false}) {
+        try {
+          expect_true_figures(graph, plan(graph, part(peak, fraction), {.place = place}));
+          ++planned;
+        } catch (const BudgetError& error) {
+          EXPECT_LT(fraction, 1.0) << error.what();
+          EXPECT_GT(error.needed_bytes(), part(peak, fraction));
+          expect_true_figures(graph, plan(graph, error.needed_bytes(), {.place = place}));
+        }
+      }
+    }
+  }
+  EXPECT_GT(planned, 150);
+}
+
+TEST(Plan, TrainingGraphsWithUpdates) {
+  std::mt19937_64 rng(11);
+  for (int layers : {5, 20, 60}) {
+    const Graph graph = training_graph(rng, layers);
+    const std::int64_t peak = peak_without_recomputation(graph);
+    for (double fraction : {0.9, 0.8, 0.7}) {
+      const Plan p = plan(graph, part(peak, fraction));
+      expect_true_figures(graph, p);
+      EXPECT_LT(p.cost, 1.5 * p.base_cost);
+    }
+  }
+}
+
+TEST(Plan, AgainstTheExactOptimum) {
+  std::mt19937_64 rng(3);
+  int optimal = 0;
+  int missed = 0;
+  int feasible = 0;
+  double excess = 0;
+  for (int i = 0; i < 400; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 4 + static_cast<int>(rng() % 7), .features = i % 2 == 0});
+    if (graph.buffers.size() > 16) continue;
+    const std::int64_t peak = peak_without_recomputation(graph);
+    const std::int64_t budget = part(peak, 0.6 + 0.1 * static_cast<double>(rng() % 4));
+    const auto best = cheapest_plan(graph, budget);
+    try {
+      const Plan p = plan(graph, budget, {.place = false});
+      expect_true_figures(graph, p);
+      ASSERT_TRUE(best.has_value());
+      ++feasible;
+      EXPECT_GE(p.cost, *best - 1e-9);
+      EXPECT_LE(p.lower_bound, *best + 1e-9);
+      optimal += p.cost <= *best + 1e-9;
+      excess += p.cost / std::max(1.0, *best) - 1;
+    } catch (const BudgetError& error) {
+      missed += best.has_value();
+      if (error.exact()) {
+        EXPECT_FALSE(cheapest_plan(graph, error.needed_bytes() - 1).has_value());
+      }
+    }
+  }
+  EXPECT_LE(missed, feasible / 10);
+  EXPECT_GE(optimal, feasible * 98 / 100);
+  EXPECT_LE(excess / feasible, 0.001);
+}
+
+TEST(Plan, SameSeedSamePlan) {
+  std::mt19937_64 rng(5);
+  const Graph graph = training_graph(rng, 40);
+  const std::int64_t budget = part(peak_without_recomputation(graph), 0.75);
+  EXPECT_TRUE(same(plan(graph, budget, {.seed = 4}), plan(graph, budget, {.seed = 4})));
+}
+
+// Part of the program has run under the online policy; the rest is planned from what it left in memory.
+TEST(Plan, FromTheMiddle) {
+  std::mt19937_64 rng(9);
+  for (int i = 0; i < 60; ++i) {
+    const Graph graph = i % 2 == 0 ? training_graph(rng, 6 + i / 2) : random_graph(rng, {.ops = 30});
+    const std::int64_t peak = peak_without_recomputation(graph);
+    const std::int64_t budget = (part(peak, 0.9) + kUnit - 1) / kUnit * kUnit;
+    Graph half = graph;
+    half.ops.resize(graph.ops.size() / 2);
+    Online online(half, budget, everything_at_start(graph));
+    std::vector<Step> steps;
+    bool fits = true;
+    for (OpId op = 0; op < static_cast<OpId>(half.ops.size()) && fits; ++op) fits = !online.admit(op, steps);
+    if (!fits) continue;
+    Start start;
+    start.next_op = static_cast<OpId>(half.ops.size());
+    std::vector<std::int64_t> offset(graph.buffers.size(), -1);
+    for (const Placement& p : everything_at_start(graph).resident)
+      offset[static_cast<std::size_t>(p.buffer)] = p.offset;
+    for (const Step& s : steps) {
+      if (s.kind != Step::Kind::kRun)
+        offset[static_cast<std::size_t>(s.id)] = s.kind == Step::Kind::kDrop ? -1 : s.offset;
+      for (const auto& pair : s.overwrites) offset[static_cast<std::size_t>(pair.first)] = -1;
+      for (const Placement& p : s.places) {
+        if (p.buffer != kScratch) offset[static_cast<std::size_t>(p.buffer)] = p.offset;
+      }
+    }
+    for (std::size_t b = 0; b < offset.size(); ++b) {
+      if (offset[b] >= 0) start.resident.push_back({static_cast<BufferId>(b), offset[b]});
+    }
+    try {
+      const Plan p = plan(graph, budget, {.start = start});
+      expect_true_figures(graph, p, start);
+      for (const Step& s : p.steps) {
+        EXPECT_FALSE(s.kind == Step::Kind::kMove && graph.buffers[static_cast<std::size_t>(s.id)].pinned);
+      }
+    } catch (const BudgetError& error) {
+      EXPECT_GT(error.needed_bytes(), budget);
+    }
+  }
+}
+
+TEST(Plan, ImpossibleBudgetNamesTheSmallest) {
+  const Graph graph = chain(10);
+  try {
+    plan(graph, 3 * kUnit);
+    FAIL();
+  } catch (const BudgetError& error) {
+    EXPECT_EQ(error.needed_bytes(), 16 * kUnit);
+    EXPECT_TRUE(error.exact());
+  }
+}
+
+}  // namespace
+}  // namespace tidemark::scheduler::testing
