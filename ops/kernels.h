@@ -1,0 +1,49 @@
+// What the kernels of several ops share.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "compute/threads.h"
+#include "tidemark/op.h"
+
+namespace tidemark::ops {
+
+inline constexpr Layout kPlain{};
+
+// Work on fewer bytes than this is not worth waking a team for.
+inline constexpr std::int64_t kParallelBytes = 64 * 1024;
+
+// f(begin, end) over [0, count), each item touching about `bytes_each`, on the team where that pays. For work whose
+// result does not depend on who does it.
+template <class F>
+void for_range(const Ctx& ctx, std::int64_t count, std::int64_t bytes_each, F&& f, std::int64_t grain = 1) {
+  compute::parallel_for(count, grain, count * bytes_each < kParallelBytes ? 1 : ctx.threads(), f);
+}
+
+// The same over single floats, in pieces of whole cache lines.
+template <class F>
+void for_elements(const Ctx& ctx, std::int64_t count, std::int64_t bytes_each, F&& f) {
+  for_range(ctx, count, bytes_each, f, 16);
+}
+
+// Floats in a value's bytes, the padding of its layout included.
+inline std::int64_t raw_floats(const Meta& meta) { return meta.bytes / static_cast<std::int64_t>(sizeof(float)); }
+
+// Padding must stay zero: elementwise kernels with f(0) != 0 may take the bytes as they lie only where there is none.
+inline bool has_padding(const Meta& meta) { return meta.bytes != meta.shape.numel() * size_of(meta.dtype); }
+
+inline std::string describe(std::string_view name, const Meta& meta) {
+  return std::string(name) + " is " + meta.shape.to_string() + " " + to_string(meta.dtype);
+}
+
+inline void require_f32(const Prep& prep, std::string_view name, const Meta& meta) {
+  if (meta.dtype != f32) prep.fail(describe(name, meta) + "; it must be f32");
+}
+
+inline double as_double(std::int64_t n) { return static_cast<double>(n); }
+
+inline std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+}  // namespace tidemark::ops

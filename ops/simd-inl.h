@@ -1,0 +1,169 @@
+// SIMD building blocks, compiled once per instruction set. Include it inside a file that Highway's foreach_target
+// compiles again and again; there is no include guard in the usual sense for that reason.
+//
+// Results are equal on all instruction sets with fused multiply-add: elementwise code does the same arithmetic in
+// every lane, and reductions always use four accumulators of eight lanes, however wide the registers are.
+#if defined(TIDEMARK_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TIDEMARK_OPS_SIMD_INL_H_
+#undef TIDEMARK_OPS_SIMD_INL_H_
+#else
+#define TIDEMARK_OPS_SIMD_INL_H_
+#endif
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::ops {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Wide = hn::ScalableTag<float>;
+using Eight = hn::CappedTag<float, 8>;  // what reductions use
+
+// The first n lanes of p, n below the vector's width; zeros beyond.
+template <class D>
+HWY_INLINE hn::Vec<D> load_part(D d, const float* p, std::int64_t n) {
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)] = {};
+  std::memcpy(lanes, p, static_cast<std::size_t>(n) * sizeof(float));
+  return hn::Load(d, lanes);
+}
+
+template <class D>
+HWY_INLINE void store_part(D d, hn::Vec<D> v, float* p, std::int64_t n) {
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(v, d, lanes);
+  std::memcpy(p, lanes, static_cast<std::size_t>(n) * sizeof(float));
+}
+
+// out[i] = f(in[i]...); `out` may be one of the inputs.
+template <class F, class... In>
+HWY_INLINE void map(std::int64_t n, float* out, F f, const In*... in) {
+  const Wide d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) hn::StoreU(f(hn::LoadU(d, in + i)...), d, out + i);
+  if (i < n) store_part(d, f(load_part(d, in + i, n - i)...), out + i, n - i);
+}
+
+// acc = f(acc, in[i]...) over all i, on four times eight lanes, which `combine` brings together.
+template <class F, class C, class... In>
+HWY_INLINE hn::Vec<Eight> fold(std::int64_t n, float start, F f, C combine, const In*... in) {
+  const Eight d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  auto a0 = hn::Set(d, start);
+  auto a1 = a0;
+  auto a2 = a0;
+  auto a3 = a0;
+  std::int64_t i = 0;
+  for (; i + 4 * width <= n; i += 4 * width) {
+    a0 = f(a0, hn::LoadU(d, in + i)...);
+    a1 = f(a1, hn::LoadU(d, in + i + width)...);
+    a2 = f(a2, hn::LoadU(d, in + i + 2 * width)...);
+    a3 = f(a3, hn::LoadU(d, in + i + 3 * width)...);
+  }
+  for (; i + width <= n; i += width) a0 = f(a0, hn::LoadU(d, in + i)...);
+  if (i < n) {
+    const auto used = hn::FirstN(d, static_cast<std::size_t>(n - i));
+    a1 = hn::IfThenElse(used, f(a1, load_part(d, in + i, n - i)...), a1);
+  }
+  return combine(combine(a0, a1), combine(a2, a3));
+}
+
+template <class F, class... In>
+HWY_INLINE float sum_of(std::int64_t n, F f, const In*... in) {
+  const auto total = fold(
+      n, 0.0f, f, [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); }, in...);
+  return hn::GetLane(hn::SumOfLanes(Eight(), total));
+}
+
+HWY_INLINE float sum_row(std::int64_t n, const float* x) {
+  return sum_of(
+      n, [](auto acc, auto v) HWY_ATTR { return hn::Add(acc, v); }, x);
+}
+
+HWY_INLINE float dot_row(std::int64_t n, const float* x, const float* y) {
+  return sum_of(
+      n, [](auto acc, auto v, auto w) HWY_ATTR { return hn::MulAdd(v, w, acc); }, x, y);
+}
+
+HWY_INLINE float max_row(std::int64_t n, const float* x) {
+  const auto larger = [](auto a, auto b) HWY_ATTR { return hn::Max(a, b); };
+  const auto most = fold(n, -std::numeric_limits<float>::infinity(), larger, larger, x);
+  return hn::GetLane(hn::MaxOfLanes(Eight(), most));
+}
+
+// e^x to 0.82 ulp over the whole range, denormal results included; a NaN stays one.
+template <class D>
+HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
+  const hn::Rebind<std::int32_t, D> di;
+  // Max and Min give the second operand where one is not a number.
+  const auto bounded = hn::Max(hn::Set(d, -104.0f), hn::Min(hn::Set(d, 89.0f), x));
+  const auto n = hn::Round(hn::Mul(bounded, hn::Set(d, 1.44269504f)));
+  // ln 2 in two parts, the first of which has few enough bits for an exact product.
+  auto r = hn::MulAdd(n, hn::Set(d, -0.693359375f), bounded);
+  r = hn::MulAdd(n, hn::Set(d, 2.12194440e-4f), r);
+  auto p = hn::Set(d, 1.0f / 5040);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 720));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 120));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 24));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 6));
+  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  // 2^n in two factors, since n may lie outside the exponents of normal numbers.
+  const auto exponent = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(exponent);
+  const auto bias = hn::Set(di, 127);
+  const auto first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const auto second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(exponent, half), bias)));
+  return hn::Mul(hn::Mul(p, first), second);
+}
+
+// The normal distribution: Phi(x), accurate in the tails too, and e^(-x^2 / 2).
+template <class D>
+struct Normal {
+  hn::Vec<D> cumulative;
+  hn::Vec<D> bell;
+};
+
+template <class D>
+HWY_INLINE Normal<D> normal(D d, hn::Vec<D> x) {
+  // Phi(-a) = e^(-a^2/2) R(a), with (a + 4) R(a) a polynomial in t = (a - 4) / (a + 4), fitted at Chebyshev nodes of
+  // a in [0, 20] to a relative error of 1.8e-8.
+  const auto a = hn::Abs(x);
+  const auto four = hn::Set(d, 4.0f);
+  const auto q = hn::Div(hn::Set(d, 1.0f), hn::Add(a, four));
+  const auto t = hn::Mul(hn::Sub(a, four), q);
+  auto p = hn::Set(d, -0x1.2b6f72p-13f);
+  p = hn::MulAdd(p, t, hn::Set(d, 0x1.42fca6p-13f));
+  p = hn::MulAdd(p, t, hn::Set(d, 0x1.98c082p-10f));
+  p = hn::MulAdd(p, t, hn::Set(d, -0x1.caab68p-9f));
+  p = hn::MulAdd(p, t, hn::Set(d, -0x1.ec90cap-8f));
+  p = hn::MulAdd(p, t, hn::Set(d, 0x1.eed05cp-5f));
+  p = hn::MulAdd(p, t, hn::Set(d, -0x1.7e00f2p-3f));
+  p = hn::MulAdd(p, t, hn::Set(d, 0x1.8c6da0p-2f));
+  p = hn::MulAdd(p, t, hn::Set(d, -0x1.373e36p-1f));
+  p = hn::MulAdd(p, t, hn::Set(d, 0x1.82b4bcp-1f));
+  // The square's rounding error would be many ulp of the exponential: put it back to first order.
+  const auto minus_half = hn::Set(d, -0.5f);
+  const auto square = hn::Mul(a, a);
+  const auto lost = hn::MulSub(a, a, square);
+  auto bell = exp(d, hn::Mul(minus_half, square));
+  bell = hn::MulAdd(bell, hn::Mul(minus_half, lost), bell);
+  // Beyond any finite result the correction may be inf - inf.
+  bell = hn::IfThenZeroElse(hn::Gt(a, hn::Set(d, 20.0f)), bell);
+  const auto tail = hn::Mul(bell, hn::Mul(p, q));
+  return {hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(hn::Set(d, 1.0f), tail)), bell};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tidemark::ops
+HWY_AFTER_NAMESPACE();
+
+#endif
