@@ -1,0 +1,132 @@
+// Loaders: epochs, order, the last batch, the thread, and what they take from the budget.
+#include <memory>
+#include <numeric>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tidemark/data.h"
+#include "tidemark/ops.h"
+#include "tidemark/session.h"
+
+namespace tidemark::data {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+// Example i is x = (i, epoch) and y = i.
+class Counting final : public Source {
+ public:
+  explicit Counting(std::int64_t size, std::int64_t bad = -1) : size_(size), bad_(bad) {}
+  std::int64_t size() const override { return size_; }
+  Shape x_shape() const override { return {2}; }
+  Shape y_shape() const override { return {}; }
+  void write(std::int64_t index, std::int64_t epoch, void* x, void* y) const override {
+    if (index == bad_) throw FileError("a file: byte 7: bad");
+    static_cast<float*>(x)[0] = static_cast<float>(index);
+    static_cast<float*>(x)[1] = static_cast<float>(epoch);
+    *static_cast<std::int32_t*>(y) = static_cast<std::int32_t>(index);
+  }
+
+ private:
+  std::int64_t size_, bad_;
+};
+
+class LoaderTest : public ::testing::Test {
+ protected:
+  // One epoch's y, checked against x.
+  static std::vector<std::int32_t> epoch(Loader& loader, int expected_epoch) {
+    std::vector<std::int32_t> all;
+    for (const auto& [x, y] : loader) {
+      const std::vector<float> xs = x.to_vector();
+      const std::vector<std::int32_t> ys = y.to_vector<std::int32_t>();
+      for (std::size_t i = 0; i < ys.size(); ++i) {
+        EXPECT_EQ(static_cast<std::int32_t>(xs[2 * i]), ys[i]);
+        EXPECT_EQ(static_cast<int>(xs[2 * i + 1]), expected_epoch);
+      }
+      all.insert(all.end(), ys.begin(), ys.end());
+    }
+    return all;
+  }
+  Session session_{{.threads = 1}};
+};
+
+TEST_F(LoaderTest, InOrderWithASmallerLastBatch) {
+  Loader loader(std::make_shared<Counting>(10), {.batch = 4});
+  EXPECT_EQ(loader.batches(), 3);
+  std::vector<std::int32_t> expected(10);
+  std::iota(expected.begin(), expected.end(), 0);
+  EXPECT_EQ(epoch(loader, 0), expected);
+  EXPECT_EQ(epoch(loader, 1), expected);
+}
+
+TEST_F(LoaderTest, DropLast) {
+  Loader loader(std::make_shared<Counting>(10), {.batch = 4, .drop_last = true});
+  EXPECT_EQ(loader.batches(), 2);
+  EXPECT_EQ(epoch(loader, 0).size(), 8u);
+  EXPECT_THAT([] { Loader(std::make_shared<Counting>(3), {.batch = 4, .drop_last = true}); },
+              ThrowsMessage<Error>(HasSubstr("3 examples fill no batch of 4")));
+  EXPECT_THAT([] { Loader(std::make_shared<Counting>(3), {.batch = 0}); },
+              ThrowsMessage<Error>(HasSubstr("loader_test.cc")));
+}
+
+TEST_F(LoaderTest, ShuffledBySeedAndEpoch) {
+  Loader a(std::make_shared<Counting>(50), {.batch = 8, .shuffle = true, .seed = 5});
+  Loader b(std::make_shared<Counting>(50), {.batch = 8, .shuffle = true, .seed = 5});
+  Loader c(std::make_shared<Counting>(50), {.batch = 8, .shuffle = true, .seed = 6});
+  const std::vector<std::int32_t> first = epoch(a, 0);
+  EXPECT_EQ(std::set<std::int32_t>(first.begin(), first.end()).size(), 50u);
+  EXPECT_EQ(first, epoch(b, 0));
+  EXPECT_NE(first, epoch(c, 0));
+  EXPECT_NE(first, epoch(a, 1));
+}
+
+TEST_F(LoaderTest, LeavingAnEpochEarlyStartsTheNext) {
+  Loader loader(std::make_shared<Counting>(20), {.batch = 2});
+  for (const auto& [x, y] : loader) {
+    if (y.to_vector<std::int32_t>()[0] == 6) break;
+  }
+  EXPECT_EQ(epoch(loader, 1).size(), 20u);
+}
+
+TEST_F(LoaderTest, WhatTheThreadThrowsArrives) {
+  Loader loader(std::make_shared<Counting>(20, 11), {.batch = 4});
+  EXPECT_THAT([&] { epoch(loader, 0); }, ThrowsMessage<FileError>(HasSubstr("byte 7")));
+}
+
+TEST_F(LoaderTest, TwoBatchesComeFromTheBudgetAndGoBack) {
+  const auto batch_bytes = [&] { return session_.report().live_by_category[static_cast<int>(Category::kBatch)]; };
+  const std::int64_t before = batch_bytes();
+  {
+    Loader loader(synthetic_images({.channels = 1, .image = 16}), {.batch = 64});
+    const std::int64_t two = 2 * 64 * (16 * 16 * 4 + 4);
+    EXPECT_GE(batch_bytes() - before, two);
+    EXPECT_LE(batch_bytes() - before, two + 4 * 64);
+    for (const auto& [x, y] : loader) (void)sum(x).item();
+    EXPECT_LE(batch_bytes() - before, two + 4 * 64);
+  }
+  EXPECT_EQ(batch_bytes(), before);
+}
+
+TEST(LoaderBudgetTest, ABatchThatDoesNotFitIsABudgetError) {
+  Session session({.budget = 1 << 20, .threads = 1});
+  EXPECT_THROW(Loader(synthetic_images({.image = 64}), {.batch = 64}), BudgetError);
+}
+
+TEST(LoaderDryRunTest, YieldsShapesOnly) {
+  Session session({.threads = 1, .dry_run = true});
+  int batches = 0;
+  for (const auto& [x, y] : synthetic(SyntheticTokensOptions{.count = 8, .context = 6}, {.batch = 4})) {
+    EXPECT_EQ(x.shape(), Shape({4, 6}));
+    EXPECT_EQ(y.dtype(), i32);
+    ++batches;
+  }
+  EXPECT_EQ(batches, 2);
+}
+
+}  // namespace
+}  // namespace tidemark::data

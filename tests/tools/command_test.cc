@@ -1,0 +1,189 @@
+// The command as users run it: exit codes, messages, the JSON file, and that a budget changes no bit.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace tidemark {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using Json = nlohmann::json;
+
+struct Outcome {
+  int code = -1;
+  std::string output;  // both streams
+};
+
+Outcome run(const std::string& arguments) {
+  std::FILE* pipe = popen((std::string(TIDEMARK_COMMAND) + " " + arguments + " 2>&1").c_str(), "r");
+  Outcome outcome;
+  char buffer[4096];
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, got);
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
+  return outcome;
+}
+
+class CommandTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = std::filesystem::temp_directory_path() / ("tidemark-command-" + std::to_string(getpid()) + "-" +
+                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::create_directories(dir_);
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  // Trains, and returns the lines of the JSON file.
+  std::vector<Json> train(const std::string& arguments) {
+    const std::string file = (dir_ / "log.json").string();
+    const Outcome outcome = run("train " + arguments + " --json " + file);
+    EXPECT_EQ(outcome.code, 0) << outcome.output;
+    return read_lines(file);
+  }
+  static std::vector<Json> read_lines(const std::string& file) {
+    std::vector<Json> lines;
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line);) lines.push_back(Json::parse(line));
+    return lines;
+  }
+
+  std::filesystem::path dir_;
+};
+
+TEST_F(CommandTest, HelpIsComplete) {
+  const Outcome top = run("--help");
+  EXPECT_EQ(top.code, 0);
+  EXPECT_THAT(top.output, HasSubstr("train"));
+  const Outcome train = run("train --help");
+  EXPECT_EQ(train.code, 0);
+  for (const char* option : {"model",  "data",     "batch",   "steps", "epochs",   "budget",     "optimizer", "state",
+                             "lr",     "momentum", "threads", "seed",  "evaluate", "json",       "sample",    "width",
+                             "layers", "heads",    "context", "image", "classes",  "batch-norm", "dropout"}) {
+    EXPECT_THAT(train.output, HasSubstr(std::string("--") + option));
+  }
+}
+
+TEST_F(CommandTest, WrongUsage) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "a command is missing"},
+      {"fly", "there is no command 'fly'"},
+      {"train --speed 9", "tidemark train has no option --speed; it has: --model"},
+      {"train --model resnet9000", "--model is 'resnet9000', but can be: mlp, small-cnn, vgg16, gpt"},
+      {"train --data imagenet", "--data is 'imagenet', but can be: synthetic, mnist:DIR, cifar10:DIR, text:FILE"},
+      {"train --batch 0", "--batch is '0', but must be a whole number from 1"},
+      {"train --budget 12parsecs", "--budget"},
+      {"train --steps 1 --epochs 1", "not both"},
+      {"train --sample 10", "--sample is for --model gpt"},
+      {"train --model gpt --data mnist:/", "--model gpt reads text"},
+      {"train --model vgg16 --data text:/etc/hostname", "--model vgg16 reads images"},
+      {"train --model gpt --heads 5", "--heads is '5', but must divide the width of 128"},
+  };
+  for (const auto& [arguments, text] : cases) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 64) << arguments;
+    EXPECT_THAT(outcome.output, HasSubstr(text));
+  }
+}
+
+TEST_F(CommandTest, MissingDataNamesTheFileAndWritesNothing) {
+  const std::string log = (dir_ / "log.json").string();
+  const Outcome outcome = run("train --data mnist:" + dir_.string() + " --json " + log);
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("train-images-idx3-ubyte"));
+  EXPECT_FALSE(std::filesystem::exists(log));
+}
+
+TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
+  const std::string log = (dir_ / "log.json").string();
+  const Outcome outcome = run("train --model mlp --batch 8 --budget 64KiB --threads 1 --json " + log);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("BudgetError: "), HasSubstr("the smallest budget for this step is"),
+                                    HasSubstr("batch 8 -> 4 would need")));
+  EXPECT_FALSE(std::filesystem::exists(log));
+}
+
+TEST_F(CommandTest, JsonHasAnObjectAStepAndASummary) {
+  const std::vector<Json> lines = train("--model mlp --width 32 --image 8 --batch 16 --steps 4 --threads 1");
+  ASSERT_EQ(lines.size(), 5u);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Json& line = lines[i];
+    EXPECT_EQ(line.at("step"), i + 1);
+    for (const char* key : {"loss", "seconds", "peak_bytes", "recomputed_ops", "recompute_seconds", "rss_bytes"}) {
+      EXPECT_TRUE(line.at(key).is_number()) << key;
+    }
+    EXPECT_TRUE(line.at("budget_bytes").is_null());
+    EXPECT_TRUE(line.at("planned").is_boolean());
+    EXPECT_THAT(line.at("grad_hash").get<std::string>(), MatchesRegex("[0-9a-f]{16}"));
+    EXPECT_THAT(line.at("weight_hash").get<std::string>(), MatchesRegex("[0-9a-f]{16}"));
+  }
+  EXPECT_NE(lines[0].at("grad_hash"), lines[1].at("grad_hash"));
+  EXPECT_NE(lines[0].at("weight_hash"), lines[1].at("weight_hash"));
+  const Json& summary = lines.back();
+  EXPECT_EQ(summary.at("summary"), true);
+  for (const char* key :
+       {"median_step_seconds", "peak_bytes", "fixed_bytes", "rss_peak_bytes", "parameters", "planned_steps"}) {
+    EXPECT_TRUE(summary.at(key).is_number()) << key;
+  }
+  EXPECT_EQ(summary.at("parameters"), (3 * 64 + 1) * 32 + 33 * 32 + 33 * 10);
+}
+
+// At budgets between the smallest and the unlimited peak: the same loss, gradients and weights in every bit.
+class BudgetTest : public CommandTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(BudgetTest, ChangesNoBit) {
+  const std::string arguments = std::string(GetParam()) + " --steps 3 --threads 2";
+  const std::vector<Json> free = train(arguments);
+  ASSERT_EQ(free.size(), 4u);
+  const auto peak = free.back().at("peak_bytes").get<std::int64_t>();
+  const auto fixed = free.back().at("fixed_bytes").get<std::int64_t>();
+  for (const int percent : {100, 70, 50}) {
+    const std::int64_t budget = fixed + (peak - fixed) * percent / 100;
+    const std::vector<Json> limited = train(arguments + " --budget " + std::to_string(budget));
+    ASSERT_EQ(limited.size(), free.size()) << percent;
+    for (std::size_t i = 0; i + 1 < free.size(); ++i) {
+      for (const char* key : {"loss", "grad_hash", "weight_hash"}) {
+        EXPECT_EQ(limited[i].at(key), free[i].at(key)) << key << " of step " << i + 1 << " at " << percent << " %";
+      }
+      EXPECT_LE(limited[i].at("peak_bytes").get<std::int64_t>(), budget);
+    }
+    if (percent < 100) {
+      EXPECT_GT(limited.back().at("recomputed_ops").get<std::int64_t>(), 0) << percent;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, BudgetTest,
+    ::testing::Values("--model mlp --image 8 --width 64 --layers 6 --batch 256",
+                      "--model vgg16 --image 32 --width 8 --batch-norm --dropout 0.5 --batch 16",
+                      "--model vgg16 --image 32 --width 8 --batch 16 --optimizer sgd",
+                      "--model gpt --layers 3 --width 32 --heads 2 --context 32 --batch 16 --dropout 0.1"),
+    [](const auto& test) { return "Case" + std::to_string(test.index); });
+
+TEST_F(CommandTest, FullMnistReaches985InOneEpoch) {
+  const char* data = std::getenv("TIDEMARK_DATA");
+  if (data == nullptr || !std::filesystem::exists(std::filesystem::path(data) / "mnist")) {
+    GTEST_SKIP() << "TIDEMARK_DATA names no folder with mnist/";
+  }
+  const std::vector<Json> lines = train("--model small-cnn --data mnist:" + std::string(data) +
+                                        "/mnist --batch 64 --epochs 1 --lr 1e-3 --state f16 --budget 16MiB --evaluate");
+  ASSERT_FALSE(lines.empty());
+  EXPECT_GE(lines.back().at("test_accuracy").get<double>(), 0.985);
+  EXPECT_LE(lines.back().at("peak_bytes").get<std::int64_t>(), 16 << 20);
+}
+
+}  // namespace
+}  // namespace tidemark
