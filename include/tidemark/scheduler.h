@@ -36,11 +36,11 @@ struct Op {
   double cost = 0;
   std::vector<BufferId> reads;
   std::vector<BufferId> writes;
-  std::vector<BufferId> updates;                             // read and overwritten in place
-  std::vector<std::pair<BufferId, BufferId>> overwrites;     // {read, write}: the write may take the read's place
+  std::vector<BufferId> updates;                          // read and overwritten in place
+  std::vector<std::pair<BufferId, BufferId>> overwrites;  // {read, write}: the write may take the read's place
   std::int64_t scratch = 0;
-  bool once = false;                                         // may not run a second time
-  std::optional<std::vector<BufferId>> releases;             // the program holds no handle to these any more
+  bool once = false;                              // may not run a second time
+  std::optional<std::vector<BufferId>> releases;  // the program holds no handle to these any more
 };
 
 struct Graph {
@@ -86,10 +86,10 @@ struct Start {
 
 // Why an op cannot run: what must be in memory together while it runs, whatever else is discarded.
 struct Shortage {
-  OpId op = -1;                // the op that cannot run; -1 for a reserved input
-  std::int64_t needed = 0;     // bytes of budget it takes at least: pinned + inputs + outputs + scratch
-  std::int64_t pinned = 0;     // resident and neither droppable nor read by the op
-  std::int64_t inputs = 0;     // what it reads or updates
+  OpId op = -1;             // the op that cannot run; -1 for a reserved input
+  std::int64_t needed = 0;  // bytes of budget it takes at least: pinned + inputs + outputs + scratch
+  std::int64_t pinned = 0;  // resident and neither droppable nor read by the op
+  std::int64_t inputs = 0;  // what it reads or updates
   std::int64_t outputs = 0;
   std::int64_t scratch = 0;
 };
@@ -119,8 +119,8 @@ Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<St
 
 // Chooses while the program runs and the future is unknown. It reads `graph` only up to the op being admitted, so the
 // caller may append buffers and ops as the program records them. The limit is hard: the steps it returns never pass
-// the budget, with every buffer placed, and an op that cannot run leaves the state as it was. Deterministic: staleness is
-// counted in ops, not in seconds.
+// the budget, with every buffer placed, and an op that cannot run leaves the state as it was. Deterministic: staleness
+// is counted in ops, not in seconds.
 class Online {
  public:
   // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again.
@@ -144,5 +144,11 @@ class Online {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Files in the JSON format of docs/scheduler.md. Reading throws FileError naming the file and the entry.
+Graph read_graph(const std::string& path);
+void write_graph(const Graph& graph, const std::string& path);
+Plan read_plan(const std::string& path);
+void write_plan(const Plan& plan, const std::string& path);
 
 }  // namespace tidemark::scheduler

@@ -1,0 +1,90 @@
+// Graphs and plans survive their files; damaged files are refused with the entry's name.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "tests/scheduler/graphs.h"
+#include "tidemark/error.h"
+
+namespace tidemark::scheduler::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string file() {
+  return ::testing::TempDir() + "scheduler_" + ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+         ".json";
+}
+
+void expect_refused(const std::string& text, const std::string& message) {
+  const std::string path = file();
+  std::ofstream(path) << text;
+  try {
+    read_graph(path);
+    ADD_FAILURE() << "accepted: " << text.substr(0, 80);
+  } catch (const FileError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(message));
+    EXPECT_THAT(error.what(), HasSubstr(path));
+  }
+  std::remove(path.c_str());
+}
+
+std::string graph_with(const std::string& rest) {
+  return R"({"format": "tidemark-graph", "version": 1, )" + rest + "}";
+}
+
+TEST(Json, GraphAndPlanSurvive) {
+  std::mt19937_64 rng(31);
+  for (int i = 0; i < 20; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 20, .releases = i % 2 == 0});
+    const std::string path = file();
+    write_graph(graph, path);
+    const Graph again = read_graph(path);
+    ASSERT_EQ(again.ops.size(), graph.ops.size());
+    for (std::size_t op = 0; op < graph.ops.size(); ++op) {
+      EXPECT_EQ(again.ops[op].reads, graph.ops[op].reads);
+      EXPECT_EQ(again.ops[op].updates, graph.ops[op].updates);
+      EXPECT_EQ(again.ops[op].overwrites, graph.ops[op].overwrites);
+      EXPECT_EQ(again.ops[op].releases, graph.ops[op].releases);
+      EXPECT_EQ(again.ops[op].once, graph.ops[op].once);
+      EXPECT_EQ(again.ops[op].scratch, graph.ops[op].scratch);
+    }
+    for (bool place : {true, false}) {
+      const Plan made = plan(again, 2 * peak_without_recomputation(graph), {.place = place});
+      write_plan(made, path);
+      const Plan read = read_plan(path);
+      const Simulation s = simulate(graph, read);
+      EXPECT_EQ(s.live_peak, made.live_peak);
+      EXPECT_EQ(s.reserved_peak, made.reserved_peak);
+      EXPECT_EQ(read.cost, made.cost);
+    }
+    std::remove(path.c_str());
+  }
+}
+
+TEST(Json, DamagedFilesAreRefused) {
+  expect_refused("", "not valid JSON");
+  expect_refused(graph_with(R"("buffers": [{"bytes": 1)"), "not valid JSON");
+  expect_refused(std::string(2000000, '['), "nested deeper");
+  expect_refused("[]", "not an object");
+  expect_refused(R"({"format": "other", "version": 1})", "format");
+  expect_refused(R"({"format": "tidemark-graph", "version": 2})", "version");
+  expect_refused(graph_with(R"("ops": [])"), "has no \"buffers\"");
+  expect_refused(graph_with(R"("buffers": [{"bytes": -1}], "ops": [])"), "buffer 0 has negative bytes");
+  expect_refused(graph_with(R"("buffers": [{"bytes": 1e300}], "ops": [])"), "buffer 0, bytes, is not an integer");
+  expect_refused(graph_with(R"("buffers": [{"bytes": 99999999999999999999}], "ops": [])"), "buffer 0, bytes,");
+  expect_refused(graph_with(R"("buffers": [3], "ops": [])"), "buffer 0 is not an object");
+  const std::string two = R"("buffers": [{"bytes": 1}, {"bytes": 1}], "ops": )";
+  expect_refused(graph_with(two + R"([{"cost": 1, "reads": [0]}])"), "op 0 has no \"writes\"");
+  expect_refused(graph_with(two + R"([{"cost": "x", "reads": [], "writes": []}])"), "op 0, cost,");
+  expect_refused(graph_with(two + R"([{"cost": 1, "reads": [7], "writes": []}])"), "names buffer 7");
+  expect_refused(
+      graph_with(two + R"([{"cost": 1, "reads": [], "writes": [1]}, {"cost": 1, "reads": [], "writes": [1]}])"),
+      "written by op 0 and by op 1");
+  EXPECT_THROW(read_graph("/nowhere/at/all.json"), FileError);
+}
+
+}  // namespace
+}  // namespace tidemark::scheduler::testing
