@@ -31,7 +31,8 @@ class Planner {
  private:
   std::int64_t full_work() const {
     const std::int64_t ops = program_.op_count - program_.first_op;
-    const std::int64_t quick = std::clamp<std::int64_t>(ops * 250'000, 5'000'000, 300'000'000);
+    const std::int64_t quick =
+        std::clamp<std::int64_t>(std::min(ops * 250'000, 10'000'000 + ops * 100'000), 5'000'000, 200'000'000);
     return options_.effort == Effort::kHigh ? quick * 40 : quick;
   }
 
