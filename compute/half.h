@@ -17,7 +17,7 @@ constexpr float half_to_float(half h) {
   if (magnitude < 0x0400u) {
     bits = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * 0x1p-24f);
   } else if (magnitude >= 0x7c00u) {
-    bits += (112u << 23) | (magnitude > 0x7c00u ? 0x00400000u : 0u);
+    bits = (bits + (112u << 23)) | (magnitude > 0x7c00u ? 0x00400000u : 0u);
   }
   return std::bit_cast<float>(sign | bits);
 }
