@@ -27,8 +27,8 @@ class GradientPass {
       const Node& node = tape_.nodes[open.back()];
       open.pop_back();
       if (node.retired) {
-        throw Error(absl::StrCat("backward at ", to_string(where_), " reaches ", std::string(node.any_op->name()), " at ",
-                                 to_string(node.where),
+        throw Error(absl::StrCat("backward at ", to_string(where_), " reaches ", std::string(node.any_op->name()),
+                                 " at ", to_string(node.where),
                                  ", which another backward already went through; pass retain_graph = true to the "
                                  "first, or take both losses together with backward({a, b})"));
       }
@@ -207,8 +207,8 @@ class GradientPass {
   Tape& tape_;
   SourceLocation where_;
   std::vector<bool> reached_;
-  absl::flat_hash_map<ValueId, ValueId> grads_;    // of forward values
-  absl::flat_hash_map<StorageId, int> shares_;     // how many targets share a gradient's bytes
+  absl::flat_hash_map<ValueId, ValueId> grads_;  // of forward values
+  absl::flat_hash_map<StorageId, int> shares_;   // how many targets share a gradient's bytes
 };
 
 void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
@@ -225,8 +225,8 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
                                " depends on nothing that requires a gradient (at ", to_string(where), ")"));
     }
     if (!handle->graph_lost.empty()) {
-      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where), " cannot go backward: ",
-                               handle->graph_lost, " (at ", to_string(where), ")"));
+      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
+                               " cannot go backward: ", handle->graph_lost, " (at ", to_string(where), ")"));
     }
     values.push_back(value);
   }

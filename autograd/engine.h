@@ -186,7 +186,7 @@ class Engine {
   std::vector<StorageId> letting_go_;  // persistent, and needed by nobody: dropped by the next hold op
   bool executing_ = false;
   std::vector<Handle*> graded_;  // leaves whose gradient this generation wrote
-  std::vector<Undo> undo_;  // running statistics changed in this step, as they were
+  std::vector<Undo> undo_;       // running statistics changed in this step, as they were
 
   // Signature -> prepared kernels; the oldest go first.
   absl::flat_hash_map<std::string, std::shared_ptr<const Prepared>> prepared_;
@@ -194,9 +194,9 @@ class Engine {
 
   // Who decides: a plan for this generation, else the online policy.
   const scheduler::Plan* plan_ = nullptr;
-  const PlanEntry* followed_ = nullptr;  // set where the plan was made before the step
+  const PlanEntry* followed_ = nullptr;       // set where the plan was made before the step
   std::optional<scheduler::Plan> rest_plan_;  // made in the step, when backward was called
-  OpId plan_end_ = 0;                    // ops before this one are in the plan
+  OpId plan_end_ = 0;                         // ops before this one are in the plan
   std::size_t plan_cursor_ = 0;
   std::unique_ptr<scheduler::Online> online_;
   std::vector<scheduler::Step> steps_;

@@ -93,9 +93,8 @@ void Engine::choose_plan() {
   if (!options_.budget || options_.dry_run) return;
   const std::vector<scheduler::Placement> start = residents();
   // The longest first: a step that is another's beginning (a micro-batch before the last) can follow the other's plan.
-  std::stable_sort(entries_.begin(), entries_.end(), [](const PlanEntry& a, const PlanEntry& b) {
-    return a.signatures.size() > b.signatures.size();
-  });
+  std::stable_sort(entries_.begin(), entries_.end(),
+                   [](const PlanEntry& a, const PlanEntry& b) { return a.signatures.size() > b.signatures.size(); });
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     if (entry->signatures.front() != tape_.signatures.front() || entry->persistent != persistent_buffers_) continue;
     const auto same = [](const scheduler::Buffer& a, const scheduler::Buffer& b) {
@@ -313,7 +312,16 @@ void Engine::verify(const Node& node) {
   for (ValueId id : node.outputs) {
     const Value& value = tape_.values[id];
     Storage& storage = storages_[value.storage];
-    const std::uint64_t hash = hash_bytes(data(value), value.meta.bytes);
+    std::uint64_t hash = 0;
+    const Meta plain = Meta::plain(value.meta.shape, value.meta.dtype);
+    if (value.meta.bytes == plain.bytes) {
+      hash = hash_bytes(data(value), value.meta.bytes);
+    } else {  // a padded layout: only elements count
+      std::vector<std::byte> elements(static_cast<std::size_t>(plain.bytes));
+      const auto kernel = machine_->reorder(value.meta, plain);
+      machine_->run_reorder(*kernel, value.meta, data(value), plain, elements.data(), nullptr);
+      hash = hash_bytes(elements.data(), plain.bytes);
+    }
     if (storage.hashed && storage.hash != hash) {
       throw Error(absl::StrCat("verify_replay: ", tape_.graph.ops[node.op].name, " at ", to_string(node.where),
                                " gave other bits when it was computed again; a forward must be a pure function of its "
@@ -340,9 +348,9 @@ void Engine::refuse(const scheduler::Shortage& shortage, SourceLocation where) {
     const Node& node = tape_.nodes[tape_.op_nodes[shortage.op]];
     absl::StrAppend(&text, tape_.graph.ops[shortage.op].name, " at ", to_string(node.where));
   }
-  absl::StrAppend(&text, "\n  it needs  ", format_bytes(shortage.inputs + shortage.outputs + shortage.scratch), ": inputs ",
-                  format_bytes(shortage.inputs), ", output ", format_bytes(shortage.outputs), ", scratchpad ",
-                  format_bytes(shortage.scratch));
+  absl::StrAppend(&text, "\n  it needs  ", format_bytes(shortage.inputs + shortage.outputs + shortage.scratch),
+                  ": inputs ", format_bytes(shortage.inputs), ", output ", format_bytes(shortage.outputs),
+                  ", scratchpad ", format_bytes(shortage.scratch));
   absl::StrAppend(&text, "\n  pinned    ", format_bytes(shortage.pinned), ": ", pinned_by_category());
   absl::StrAppend(&text, "\n  help: this step takes a budget of at least ", format_bytes(shortage.needed),
                   "; give it more, or make the batch smaller");

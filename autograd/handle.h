@@ -21,11 +21,11 @@ class Handle {
   bool keep = false;
   std::uint64_t generation = 0;  // of the tape that `value` belongs to
   ValueId value = kNone;
-  StorageId storage = kNone;     // of leaves and settled values; else found through `value`
-  std::int64_t offset = 0;       // of a view, into the storage
-  Handle* grad = nullptr;        // of leaves: the accumulated gradient
-  std::string lost;              // why it can no longer be read
-  std::string graph_lost;        // why it can no longer go backward
+  StorageId storage = kNone;  // of leaves and settled values; else found through `value`
+  std::int64_t offset = 0;    // of a view, into the storage
+  Handle* grad = nullptr;     // of leaves: the accumulated gradient
+  std::string lost;           // why it can no longer be read
+  std::string graph_lost;     // why it can no longer go backward
   SourceLocation where;
   // All handles of an engine, so that it can settle, expire and orphan them.
   Handle* previous = nullptr;

@@ -9,7 +9,7 @@ namespace tidemark::detail {
 
 void Engine::compact() {
   const std::vector<std::pair<std::int64_t, memory::Extents::Block>> blocks(arena_->extents().blocks().begin(),
-                                                                           arena_->extents().blocks().end());
+                                                                            arena_->extents().blocks().end());
   absl::flat_hash_map<std::int64_t, StorageId> at;
   for (std::size_t id = 0; id < storages_.size(); ++id) {
     if (storages_[id].offset != kNone) at[storages_[id].offset] = static_cast<StorageId>(id);
@@ -114,9 +114,7 @@ void Engine::free_pinned_storage(StorageId id) {
 
 void* Engine::storage_data(StorageId id) { return arena_->at(storages_[id].offset); }
 
-void* Engine::leaf_data(const Handle* handle) {
-  return arena_->at(storages_[handle->storage].offset) + handle->offset;
-}
+void* Engine::leaf_data(const Handle* handle) { return arena_->at(storages_[handle->storage].offset) + handle->offset; }
 
 bool Engine::is_resident(const Handle* handle) const {
   if (!handle->lost.empty()) return false;

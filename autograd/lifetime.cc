@@ -177,9 +177,7 @@ void Engine::hold(std::span<const StorageId> storages, SourceLocation where) {
   append_node(std::move(node), scheduler::Phase::kForward, 0, {}, {}, "");
 }
 
-bool Engine::stays_readable(const Handle* handle) const {
-  return handle->keep || handle->meta.bytes <= kSmallBytes;
-}
+bool Engine::stays_readable(const Handle* handle) const { return handle->keep || handle->meta.bytes <= kSmallBytes; }
 
 void Engine::settle(std::span<Handle* const> handles, const std::string& graph_lost) {
   absl::flat_hash_set<StorageId> settled;
@@ -269,8 +267,8 @@ void Engine::before_change(std::span<const StorageId> storages, std::string_view
   };
   std::vector<std::pair<Handle*, std::string>> reasons;
   for (Handle* handle : expiring) {
-    reasons.emplace_back(handle, absl::StrCat("the value is gone: ", reason(handle),
-                                              "; read it before, or mark it with keep()"));
+    reasons.emplace_back(
+        handle, absl::StrCat("the value is gone: ", reason(handle), "; read it before, or mark it with keep()"));
   }
   std::string graph_lost;
   if (!settling.empty()) graph_lost = absl::StrCat("its graph is gone: ", reason(settling.front()));
@@ -278,8 +276,7 @@ void Engine::before_change(std::span<const StorageId> storages, std::string_view
   for (auto& [handle, text] : reasons) expire(handle, text);
 }
 
-void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<void()>& update,
-                            SourceLocation where) {
+void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<void()>& update, SourceLocation where) {
   std::vector<StorageId> storages;
   for (const Tensor& leaf : leaves) storages.push_back(Access::handle(leaf)->storage);
   before_change(storages, "an optimizer step", where);
@@ -415,8 +412,6 @@ void Engine::set_step(std::int64_t step) {
   ordinal_ = 0;
 }
 
-RngKey Engine::next_key() {
-  return {options_.seed, static_cast<std::uint32_t>(step_), ordinal_++};
-}
+RngKey Engine::next_key() { return {options_.seed, static_cast<std::uint32_t>(step_), ordinal_++}; }
 
 }  // namespace tidemark::detail

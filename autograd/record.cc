@@ -104,8 +104,9 @@ ValueId Engine::value_of(Handle* handle, std::string_view op, SourceLocation whe
     throw Error(absl::StrCat("[", std::string(op), "] an input is an undefined tensor (at ", to_string(where), ")"));
   }
   if (handle->engine != this) {
-    throw Error(absl::StrCat("[", std::string(op), "] an input belongs to another session, or to one that has ended (at ",
-                             to_string(where), ")"));
+    throw Error(absl::StrCat("[", std::string(op),
+                             "] an input belongs to another session, or to one that has ended (at ", to_string(where),
+                             ")"));
   }
   if (!handle->lost.empty()) {
     throw Error(absl::StrCat("[", std::string(op), "] ", handle->lost, " (read at ", to_string(where), ")"));
@@ -154,8 +155,7 @@ NodeId Engine::append_node(Node node, scheduler::Phase phase, std::int64_t scrat
   if (node.any_op != nullptr) op.name = std::string(node.any_op->name());
   absl::StrAppend(&op.name, kNames[static_cast<std::size_t>(node.kind)]);
   op.phase = updating_ ? scheduler::Phase::kUpdate : phase;
-  op.cost = kCallSeconds +
-            std::max(work.flops / (kFlopsPerThread * machine_->threads()), work.bytes / kBytesPerSecond);
+  op.cost = kCallSeconds + std::max(work.flops / (kFlopsPerThread * machine_->threads()), work.bytes / kBytesPerSecond);
   op.scratch = memory::Extents::round_up(scratch);
 
   std::uint64_t signature = mix(mix(static_cast<std::uint64_t>(node.kind), op.name), attributes);
@@ -346,8 +346,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
 
   const NodeId id = record_forward(op, values, where);
   const Node& node = tape_.nodes[id];
-  const int visible =
-      node.prepared->visible < 0 ? static_cast<int>(node.outputs.size()) : node.prepared->visible;
+  const int visible = node.prepared->visible < 0 ? static_cast<int>(node.outputs.size()) : node.prepared->visible;
   std::vector<Tensor> outputs;
   for (int i = 0; i < visible; ++i) {
     outputs.push_back(Access::adopt(handle_for(node.outputs[static_cast<std::size_t>(i)])));

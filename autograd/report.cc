@@ -29,8 +29,7 @@ std::int64_t process_bytes(const char* key) {
 Engine::Engine(Session& session, const SessionOptions& options)
     : session_(session),
       options_(options),
-      machine_(std::make_unique<compute::Machine>(
-          options.threads > 0 ? options.threads : 2)),
+      machine_(std::make_unique<compute::Machine>(options.threads > 0 ? options.threads : 2)),
       arena_(std::make_unique<memory::Arena>(options.dry_run ? std::nullopt : options.budget)) {
   options_.threads = machine_->threads();
 }
@@ -165,7 +164,8 @@ std::string Report::summary() const {
   absl::StrAppend(&text, format_bytes(peak_bytes));
   if (budget) absl::StrAppend(&text, " of ", format_bytes(*budget));
   absl::StrAppend(&text, ", ", last_step.recomputed_ops, " ops recomputed a step");
-  if (plan_cost > 0) absl::StrAppendFormat(&text, ", +%.1f %% work (bound +%.1f %%)", 100 * plan_cost, 100 * plan_bound);
+  if (plan_cost > 0)
+    absl::StrAppendFormat(&text, ", +%.1f %% work (bound +%.1f %%)", 100 * plan_cost, 100 * plan_bound);
   return text;
 }
 

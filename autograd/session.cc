@@ -33,7 +33,8 @@ Session::~Session() {
 }
 
 Session& Session::current() {
-  if (innermost == nullptr) throw Error("there is no session on this thread; make one first: td::Session session({...})");
+  if (innermost == nullptr)
+    throw Error("there is no session on this thread; make one first: td::Session session({...})");
   return *innermost;
 }
 

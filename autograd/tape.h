@@ -33,16 +33,16 @@ struct Storage {
   std::int64_t bytes = 0;
   std::int64_t offset = kNone;  // in the arena; kNone: discarded
   Category category = Category::kActivations;
-  BufferId buffer = kNone;      // in the tape's graph
-  int handles = 0;              // living handles on values of it
-  int reads = 0;                // reads to come: saved for backward, or by recorded ops that have not run
-  bool persistent = false;      // cannot be computed again: leaves, settled values
-  bool pinned = false;          // never moved or let go: parameters, optimizer state, batches
-  bool fixed_address = false;   // a thread may be writing there: not even moved
+  BufferId buffer = kNone;     // in the tape's graph
+  int handles = 0;             // living handles on values of it
+  int reads = 0;               // reads to come: saved for backward, or by recorded ops that have not run
+  bool persistent = false;     // cannot be computed again: leaves, settled values
+  bool pinned = false;         // never moved or let go: parameters, optimizer state, batches
+  bool fixed_address = false;  // a thread may be writing there: not even moved
   bool hashed = false;
-  std::uint64_t hash = 0;       // of its first content, under verify_replay
-  std::int64_t sequence = 0;    // order of creation
-  std::string name;             // of leaves
+  std::uint64_t hash = 0;     // of its first content, under verify_replay
+  std::int64_t sequence = 0;  // order of creation
+  std::string name;           // of leaves
   SourceLocation where;
 };
 
@@ -52,8 +52,8 @@ struct Value {
   std::int64_t offset = 0;  // of a view, into the storage
   NodeId producer = kNone;
   bool requires_grad = false;
-  Handle* handle = nullptr;  // the program's, where it holds one
-  Handle* leaf = nullptr;    // a leaf that takes a gradient
+  Handle* handle = nullptr;                                            // the program's, where it holds one
+  Handle* leaf = nullptr;                                              // a leaf that takes a gradient
   absl::InlinedVector<std::pair<std::uint32_t, ValueId>, 1> variants;  // the same value in other layouts
 };
 
@@ -61,15 +61,15 @@ struct Node {
   enum class Kind : std::uint8_t { kForward, kPart, kReorder, kSum, kAccumulate, kFill, kHold, kLeaf };
   Kind kind = Kind::kForward;
   bool requires_grad = false;
-  bool retired = false;     // a backward pass went through it
-  bool alive = false;       // a handle or an alive consumer can reach it
+  bool retired = false;  // a backward pass went through it
+  bool alive = false;    // a handle or an alive consumer can reach it
   bool ran = false;
   bool accumulate = false;  // kPart: adds to what it updates
   int part = 0;
-  int uses = 0;             // handles on outputs, and alive consumers
+  int uses = 0;  // handles on outputs, and alive consumers
   int replays = 0;
   float fill = 0;
-  OpId op = kNone;          // in the graph; kNone for views
+  OpId op = kNone;  // in the graph; kNone for views
   std::shared_ptr<const AnyOp> any_op;
   std::shared_ptr<const Prepared> prepared;
   std::shared_ptr<const compute::Kernel> kernel;  // kReorder
@@ -77,8 +77,8 @@ struct Node {
   absl::InlinedVector<ValueId, 4> reads;          // as the kernel takes them
   absl::InlinedVector<ValueId, 2> updates;        // changed in place
   absl::InlinedVector<ValueId, 2> outputs;
-  absl::InlinedVector<StorageId, 4> saved;        // storages whose `reads` this node holds while it may go backward
-  absl::InlinedVector<StorageId, 2> sources;      // persistent storages that a replay of it reads, while it is alive
+  absl::InlinedVector<StorageId, 4> saved;    // storages whose `reads` this node holds while it may go backward
+  absl::InlinedVector<StorageId, 2> sources;  // persistent storages that a replay of it reads, while it is alive
   RngKey key;
   SourceLocation where;
 };

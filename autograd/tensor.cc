@@ -28,7 +28,8 @@ Engine& engine_of(Handle* handle, const char* what) {
 Handle* leaf(const Tensor& tensor, const char* what) {
   Handle* handle = checked(tensor, what);
   if (!handle->leaf) {
-    throw Error(absl::StrCat("[", what, "] only leaves have this; the value was computed at ", to_string(handle->where)));
+    throw Error(
+        absl::StrCat("[", what, "] only leaves have this; the value was computed at ", to_string(handle->where)));
   }
   return handle;
 }
@@ -40,7 +41,11 @@ void retain(Handle* handle) {
 void release(Handle* handle) {
   if (handle == nullptr || --handle->refs > 0) return;
   if (handle->engine != nullptr) {
-    handle->engine->handle_died(handle);
+    try {
+      handle->engine->handle_died(handle);
+    } catch (const std::exception&) {
+      // Called from destructors. The step is abandoned by then, and whoever uses a value of it is told why.
+    }
   } else {
     release(handle->grad);
     delete handle;
@@ -49,7 +54,8 @@ void release(Handle* handle) {
 
 Tensor new_leaf(const Shape& shape, DType dtype, SourceLocation where) {
   for (std::int64_t dim : shape.dims()) {
-    if (dim < 0) throw ShapeError(absl::StrCat("a shape cannot be ", shape.to_string(), " (at ", to_string(where), ")"));
+    if (dim < 0)
+      throw ShapeError(absl::StrCat("a shape cannot be ", shape.to_string(), " (at ", to_string(where), ")"));
   }
   return Session::current().engine().new_leaf(Meta::plain(shape, dtype), Category::kBatch, "", where);
 }

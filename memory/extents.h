@@ -15,7 +15,9 @@ class Extents {
  public:
   static constexpr std::int64_t kAlignment = 64;
   static constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max() / 4;
-  static constexpr std::int64_t round_up(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+  static constexpr std::int64_t round_up(std::int64_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
 
   struct Block {
     std::int64_t bytes = 0;  // rounded up to kAlignment
@@ -54,7 +56,7 @@ class Extents {
   std::int64_t limit_;
   std::int64_t taken_ = 0;
   std::map<std::int64_t, Block> blocks_;
-  std::map<std::int64_t, std::int64_t> holes_;                  // offset -> bytes
+  std::map<std::int64_t, std::int64_t> holes_;               // offset -> bytes
   std::set<std::pair<std::int64_t, std::int64_t>> by_size_;  // (bytes, offset)
 };
 

@@ -38,8 +38,8 @@ std::int64_t parse_bytes(std::string_view text) {
     std::string_view name;
     double bytes;
   };
-  static constexpr Unit kUnits[] = {{"", 1},        {"b", 1},        {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30},
-                                    {"tib", 0x1p40}, {"kb", 1e3},     {"mb", 1e6},     {"gb", 1e9},     {"tb", 1e12}};
+  static constexpr Unit kUnits[] = {{"", 1},         {"b", 1},    {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30},
+                                    {"tib", 0x1p40}, {"kb", 1e3}, {"mb", 1e6},     {"gb", 1e9},     {"tb", 1e12}};
   for (const Unit& known : kUnits) {
     if (unit != known.name) continue;
     const double bytes = std::floor(number * known.bytes);
@@ -50,8 +50,8 @@ std::int64_t parse_bytes(std::string_view text) {
 }
 
 const char* to_string(Category category) {
-  static constexpr std::array<const char*, kCategories> kNames = {"parameters", "gradients", "optimizer state", "activations",
-                                                                  "batch",      "workspace", "scratch"};
+  static constexpr std::array<const char*, kCategories> kNames = {
+      "parameters", "gradients", "optimizer state", "activations", "batch", "workspace", "scratch"};
   return kNames[static_cast<std::size_t>(category)];
 }
 

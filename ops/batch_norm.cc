@@ -164,6 +164,8 @@ struct BatchNorm {
     run(ctx, state.backward,
         {{DNNL_ARG_SRC, machine.memory(state.data, saved[0].data)},
          {DNNL_ARG_SCALE, machine.memory(vector, saved[1].data)},
+         // Not read, but oneDNN 2.6 counts its arguments.
+         {DNNL_ARG_SHIFT, machine.memory(vector, saved[1].data)},
          {DNNL_ARG_MEAN, machine.memory(vector, saved[2].data)},
          {DNNL_ARG_VARIANCE, machine.memory(vector, saved[3].data)},
          {DNNL_ARG_DIFF_DST, machine.memory(state.data, gy[0].data)},

@@ -17,18 +17,24 @@ HWY_INLINE void binary_row(std::int64_t n, F f, const float* a, std::int64_t a_s
                            std::int64_t b_stride, float* out) {
   if (a_stride != 0 && b_stride != 0) {
     map(n, out, f, a, b);
+  } else if (a_stride == 0 && b_stride == 0) {
+    map(1, out, f, a, b);
+    std::fill(out + 1, out + n, out[0]);
   } else if (a_stride != 0) {
     const auto right = hn::Set(Wide(), *b);
     map(
         n, out, [&](auto v) HWY_ATTR { return f(v, right); }, a);
-  } else {
+  } else if (b_stride != 0) {
     const auto left = hn::Set(Wide(), *a);
     map(
         n, out, [&](auto v) HWY_ATTR { return f(left, v); }, b);
+  } else {
+    const auto value = hn::GetLane(f(hn::Set(Wide(), *a), hn::Set(Wide(), *b)));
+    for (std::int64_t i = 0; i < n; ++i) out[i] = value;
   }
 }
 
-// Strides are 0 or 1, and not both 0 where n > 1.
+// Strides are 0 or 1.
 void binary(Binary kind, std::int64_t n, const float* a, std::int64_t a_stride, const float* b, std::int64_t b_stride,
             float* out) {
   switch (kind) {

@@ -40,7 +40,9 @@ inline std::uint32_t encode(float x, std::uint32_t noise) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
   const std::uint32_t normal = ((magnitude + noise) >> 13) - (112u << 10);
-  const float small = (std::bit_cast<float>(std::min(magnitude, 0x38800000u)) + static_cast<float>(static_cast<std::int32_t>(noise)) * 0x1p-37f) * 0x1p24f;
+  const float small = (std::bit_cast<float>(std::min(magnitude, 0x38800000u)) +
+                       static_cast<float>(static_cast<std::int32_t>(noise)) * 0x1p-37f) *
+                      0x1p24f;
   const auto subnormal = static_cast<std::uint32_t>(static_cast<std::int32_t>(small));
   return (magnitude < 0x38800000u ? subnormal : normal) | (bits >> 16 & 0x8000u);
 }

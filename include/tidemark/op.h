@@ -8,8 +8,8 @@
 //     void describe(Attributes& a) const { a("factor", factor); }          // what makes two calls the same op
 //     Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const;
 //     void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const;
-//     void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const;
-//     static std::vector<Sample> samples();
+//     void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx)
+//     const; static std::vector<Sample> samples();
 //   };
 //   Tensor y = apply(Scale{2.0f}, {x});
 //
@@ -94,16 +94,16 @@ struct GradOf {
 
 // One kernel of backward: the gradients of one or more inputs, and just what they need.
 struct Part {
-  std::vector<int> inputs;     // gx[k] is the gradient of inputs[k]
-  std::vector<Meta> gx;        // its meta: the input's shape, in the kernel's layout
+  std::vector<int> inputs;  // gx[k] is the gradient of inputs[k]
+  std::vector<Meta> gx;     // its meta: the input's shape, in the kernel's layout
   std::vector<Saved> saved;
   std::vector<GradOf> gy;
-  std::int64_t scratch = 0;    // bytes
+  std::int64_t scratch = 0;  // bytes
   Work work;
   // {read, k}: gx[k] may be written over operand `read`, counted over saved and then gy; exactly the same bytes.
   std::vector<std::pair<int, int>> overwrites;
-  bool accumulates = false;    // when ctx.accumulate(), adds to what gx holds
-  bool view = false;           // no kernel: gx[0] is the bytes of gy[0], with its own meta (gy must be plain)
+  bool accumulates = false;  // when ctx.accumulate(), adds to what gx holds
+  bool view = false;         // no kernel: gx[0] is the bytes of gy[0], with its own meta (gy must be plain)
 };
 
 // What prepare() answers, once per signature (attributes, metas, needs, threads).
@@ -119,7 +119,7 @@ struct Prepared {
   std::optional<int> view_of;                   // no kernel: output 0 is the bytes of this (plain) input
   std::int64_t view_offset = 0;                 // bytes into it
   std::vector<Part> parts;
-  std::shared_ptr<const void> state;            // what forward and backward want to keep: ctx.state<T>()
+  std::shared_ptr<const void> state;  // what forward and backward want to keep: ctx.state<T>()
 };
 
 // A key of the counter-based generator: the session's seed, the step, and the ordinal of the random op in the step.

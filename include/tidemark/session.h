@@ -21,10 +21,10 @@ class Engine;
 
 struct SessionOptions {
   std::optional<std::int64_t> budget = {};  // bytes; without it memory grows as needed and is reported the same way
-  int threads = 0;                     // 0: every CPU this process may use
+  int threads = 0;                          // 0: every CPU this process may use
   std::uint64_t seed = 1;
-  bool verify_replay = false;          // hash every replayed value against its first one; a difference throws Error
-  bool dry_run = false;                // shapes only: no kernels, no memory; values read as zeros
+  bool verify_replay = false;  // hash every replayed value against its first one; a difference throws Error
+  bool dry_run = false;        // shapes only: no kernels, no memory; values read as zeros
 };
 
 // From one optimizer step to the next.
@@ -43,7 +43,7 @@ struct Report {
   std::int64_t peak_bytes = 0;      // the most bytes ever live together
   std::int64_t reserved_bytes = 0;  // the highest address ever used in the arena
   std::int64_t live_bytes = 0;
-  std::int64_t fixed_bytes = 0;     // parameters, gradients, optimizer state and batches, at their most
+  std::int64_t fixed_bytes = 0;  // parameters, gradients, optimizer state and batches, at their most
   std::int64_t rss_bytes = 0;
   std::int64_t rss_peak_bytes = 0;
   std::int64_t live_by_category[kCategories] = {};
@@ -51,7 +51,7 @@ struct Report {
   std::int64_t primitives = 0;                      // kernels that were generated
   std::int64_t steps = 0;
   std::int64_t planned_steps = 0;
-  std::int64_t recomputed_ops = 0;                  // in all
+  std::int64_t recomputed_ops = 0;  // in all
   StepReport last_step;
   double plan_seconds = 0;  // planning, in all
   double plan_cost = 0;     // of the last plan, over running every op once: 0.041 is +4.1 %

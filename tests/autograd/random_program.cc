@@ -118,7 +118,8 @@ class Program {
       case 10: {
         x = image_of(x);
         const std::int64_t out = 4 << pick(3);
-        return count("conv2d", conv2d(x, weight({out, x.size(1), 3, 3}, 0.1f), weight({out}, 0.1f), {.padding = {1, 1}}));
+        return count("conv2d",
+                     conv2d(x, weight({out, x.size(1), 3, 3}, 0.1f), weight({out}, 0.1f), {.padding = {1, 1}}));
       }
       case 11: {
         x = image_of(x);
@@ -194,7 +195,8 @@ ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int6
     }
     if (matrix.grad().defined()) result.values.push_back(matrix.grad().to_vector());
     for (const Tensor& statistic : program.statistics()) result.values.push_back(statistic.to_vector());
-    detail::optimizer_step(session, program.parameters(), [] {}, SourceLocation::current());
+    detail::optimizer_step(
+        session, program.parameters(), [] {}, SourceLocation::current());
     for (auto& [parameter, weights] : updated) parameter.assign(std::span<const float>(weights));
     if (histogram != nullptr) {
       const auto replays = static_cast<std::uint64_t>(session.report().last_step.recomputed_ops);

@@ -77,7 +77,7 @@ class Harness::Run {
   Outcome operator()(std::span<const Array> inputs, std::span<const Array> gy) {
     std::vector<Meta> metas;
     for (const Array& input : inputs) {
-      given_.push_back(trial_.blocked ? in_blocks(input) : bring(input));
+      given_.push_back(trial_.blocked && input.meta.shape == inputs[0].meta.shape ? in_blocks(input) : bring(input));
       metas.push_back(given_.back().meta);
     }
     prepared_ = harness_.prepare(op_, metas, needs_);
@@ -241,7 +241,8 @@ class Harness::Run {
       to.store = operand.store;
     }
     const std::vector<Bytes> held = hide();
-    kernel(part.scratch, accumulate, [&](Ctx& ctx) { op_.backward(ctx, index, bufs(saved), bufs(gradients), bufs(gx)); });
+    kernel(part.scratch, accumulate,
+           [&](Ctx& ctx) { op_.backward(ctx, index, bufs(saved), bufs(gradients), bufs(gx)); });
     restore(held);
     for (std::size_t k = 0; k < gx.size(); ++k) {
       outcome_.gradients[static_cast<std::size_t>(part.inputs[k])] = to_array(gx[k]);

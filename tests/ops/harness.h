@@ -34,23 +34,23 @@ struct Array {
 
 // How a run differs from the plain one.
 struct Trial {
-  int offset = 0;                     // of every buffer from a multiple of 4096, in units of 64 bytes
-  std::uint8_t dirt = 0xFF;           // what scratch and results hold before: 0xFF is NaN
-  bool blocked = false;               // images come in the layout of kernels
-  bool valid_workspaces = false;      // forward again, with the outputs beyond the first still there
+  int offset = 0;                          // of every buffer from a multiple of 4096, in units of 64 bytes
+  std::uint8_t dirt = 0xFF;                // what scratch and results hold before: 0xFF is NaN
+  bool blocked = false;                    // images of the first input's shape come in blocks of 8 channels
+  bool valid_workspaces = false;           // forward again, with the outputs beyond the first still there
   std::optional<int> overwrite = {};       // the pair of Prepared::overwrites that is used
   std::optional<int> part_overwrite = {};  // the pair of each part's overwrites that is used, where it has so many
   std::optional<int> poison = {};          // the item of each part's `saved` that is spoilt
-  bool accumulate = false;            // parts that can add to what `before` says
+  bool accumulate = false;                 // parts that can add to what `before` says
   float before = 0.5f;
   RngKey key{7, 3, 5};
 };
 
 struct Outcome {
-  std::vector<Bytes> outputs;                  // as they lie, workspaces too
+  std::vector<Bytes> outputs;                   // as they lie, workspaces too
   std::vector<std::optional<Array>> gradients;  // by input
-  Array first;                                 // the first output
-  std::int64_t heap_over = 0;                  // heap bytes beyond announced scratch, in the worst kernel
+  Array first;                                  // the first output
+  std::int64_t heap_over = 0;                   // heap bytes beyond announced scratch, in the worst kernel
   bool guards_whole = true;
 };
 
