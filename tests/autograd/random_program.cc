@@ -147,9 +147,12 @@ class Program {
       case 16:
         return count("sum", add(x, sum(affine(x, 0.01f, 0))));
       default: {
-        NoGrad guard;
-        Tensor scale = mean(x);
-        return count("no_grad", affine(scale, 0.5f, 1));
+        Tensor scale;
+        {
+          const NoGrad guard;
+          scale = affine(mean(x), 0.5f, 1);
+        }
+        return count("no_grad", mul(x, scale));
       }
     }
   }

@@ -92,7 +92,7 @@ TEST_F(NnTest, CopiesShareParametersButNotTheirMode) {
   Sequential net(Linear({.in = 2, .out = 2}), Dropout({.p = 0.9f}));
   Sequential copy = net;
   copy.eval();
-  EXPECT_TRUE(net.parameters()[0].is(copy.parameters()[0]));
+  EXPECT_TRUE(net.parameters()[0].same(copy.parameters()[0]));
   const Tensor x = full({64, 2}, 1);
   EXPECT_EQ(copy(x).to_vector(), copy(x).to_vector());
   EXPECT_NE(net(x).to_vector(), copy(x).to_vector());
