@@ -23,6 +23,7 @@
 #include "autograd/handle.h"
 #include "autograd/tape.h"
 #include "compute/machine.h"
+#include "compute/threads.h"
 #include "memory/arena.h"
 #include "tidemark/op.h"
 #include "tidemark/session.h"
@@ -164,6 +165,7 @@ class Engine {
 
   Session& session_;
   SessionOptions options_;
+  compute::ThreadBinding binding_;
   std::unique_ptr<compute::Machine> machine_;
   std::unique_ptr<memory::Arena> arena_;
 

@@ -29,7 +29,8 @@ std::int64_t process_bytes(const char* key) {
 Engine::Engine(Session& session, const SessionOptions& options)
     : session_(session),
       options_(options),
-      machine_(std::make_unique<compute::Machine>(options.threads > 0 ? options.threads : 2)),
+      binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
+      machine_(std::make_unique<compute::Machine>(binding_.threads())),
       arena_(std::make_unique<memory::Arena>(options.dry_run ? std::nullopt : options.budget)) {
   options_.threads = machine_->threads();
 }
