@@ -81,6 +81,13 @@ void Engine::go_online() {
       online_->release(placement.buffer, steps);
     }
   }
+  // What the plan has dropped for good as well: else it counts as held by the program, and comes back before an update.
+  for (OpId op = 0; op < tape_.executed; ++op) {
+    for (BufferId buffer : tape_.graph.ops[op].writes) {
+      const Storage& storage = storages_[tape_.buffer_storage[buffer]];
+      if (!storage.persistent && storage.handles + storage.reads == 0) online_->release(buffer, steps);
+    }
+  }
   run_steps(steps);
 }
 

@@ -133,7 +133,7 @@ void Engine::let_go_if_unneeded(StorageId id) {
     if (!executing_) flush_letting_go();
     return;
   }
-  if (online_ != nullptr && storage.offset != kNone) {
+  if (online_ != nullptr) {
     std::vector<scheduler::Step> steps;
     online_->release(storage.buffer, steps);
     run_steps(steps);
