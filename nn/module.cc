@@ -29,7 +29,7 @@ namespace detail {
 namespace {
 
 void add_once(std::vector<Parameter>& list, const std::string& name, const Tensor& tensor) {
-  const bool known = std::any_of(list.begin(), list.end(), [&](const Parameter& p) { return p.is(tensor); });
+  const bool known = std::any_of(list.begin(), list.end(), [&](const Parameter& p) { return p.same(tensor); });
   if (!known) list.emplace_back(tensor, name);
 }
 

@@ -75,8 +75,6 @@ class Tensor {
   bool defined() const { return handle_ != nullptr; }
   // True for handles on one value: tied parameters.
   bool same(const Tensor& other) const { return handle_ == other.handle_; }
-  // Two handles to one value (tied parameters), as opposed to equal elements.
-  bool is(const Tensor& other) const { return handle_ == other.handle_; }
   const Shape& shape() const;
   std::int64_t size(int dim) const { return shape()[dim]; }
   std::int64_t numel() const { return shape().numel(); }
