@@ -62,7 +62,12 @@ struct Dropout {
         compute::random_words(key, first, first + count, words);
         const float* x = from.as<>() + first;
         float* y = to.as<>() + first;
-        for (std::int64_t i = 0; i < count; ++i) y[i] = words[i] >= threshold ? x[i] * scale : 0.0f;
+        // y may be x: the elements are independent all the same.
+#pragma omp simd
+        for (std::int64_t i = 0; i < count; ++i) {
+          const float scaled = x[i] * scale;
+          y[i] = words[i] >= threshold ? scaled : 0.0f;
+        }
       }
     });
   }

@@ -24,38 +24,53 @@ struct Swap {
   }
 };
 
-// Elements are moved, never looked at. Square tiles keep both sides' cache lines in use until they are done with.
+// Square tiles keep both sides' cache lines in use until they are done with.
+constexpr std::int64_t kTile = 16;
+
+// One tile of elements that are no runs: rows into a small square, columns out of it.
+void swap_tile(std::int64_t rows, std::int64_t columns, const std::uint32_t* from, std::int64_t from_row,
+               std::uint32_t* to, std::int64_t to_row) {
+  std::uint32_t square[kTile][kTile];
+  if (rows == kTile && columns == kTile) {
+    for (std::int64_t row = 0; row < kTile; ++row, from += from_row) {
+      for (std::int64_t column = 0; column < kTile; ++column) square[column][row] = from[column];
+    }
+    for (std::int64_t column = 0; column < kTile; ++column, to += to_row) std::copy_n(square[column], kTile, to);
+    return;
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) to[column * to_row + row] = from[row * from_row + column];
+  }
+}
+
+// Elements are moved, never looked at.
 void swap(const Ctx& ctx, const Swap& s, const std::uint32_t* from, std::uint32_t* to) {
-  constexpr std::int64_t kTile = 16;
   const std::int64_t tiles = (s.columns + kTile - 1) / kTile;
   const std::int64_t from_row = s.middle * s.columns * s.inner;
   const std::int64_t to_row = s.middle * s.rows * s.inner;
-  const auto move_tile = [&](std::int64_t item) {
-    const std::int64_t tile = item % tiles * kTile;
+  const auto move_strip = [&](std::int64_t item) {
+    const std::int64_t first = item % tiles * kTile;
     const std::int64_t slab = item / tiles;
-    const std::int64_t outer = slab / s.middle * s.rows * s.middle * s.columns * s.inner;
+    const std::int64_t outer = slab / s.middle * s.rows * from_row;
     const std::int64_t middle = slab % s.middle;
-    const std::uint32_t* source = from + outer + middle * s.columns * s.inner;
-    std::uint32_t* target = to + outer + middle * s.rows * s.inner;
-    const std::int64_t end = std::min(s.columns, tile + kTile);
-    for (std::int64_t row_tile = 0; row_tile < s.rows; row_tile += kTile) {
-      const std::int64_t row_end = std::min(s.rows, row_tile + kTile);
-      for (std::int64_t column = tile; column < end; ++column) {
-        for (std::int64_t row = row_tile; row < row_end; ++row) {
-          const std::uint32_t* element = source + row * from_row + column * s.inner;
-          std::uint32_t* place = target + column * to_row + row * s.inner;
-          if (s.inner == 1) {
-            *place = *element;
-          } else {
-            std::copy_n(element, s.inner, place);
-          }
-        }
+    const std::uint32_t* source = from + outer + (middle * s.columns + first) * s.inner;
+    std::uint32_t* target = to + outer + middle * s.rows * s.inner + first * to_row;
+    const std::int64_t columns = std::min(kTile, s.columns - first);
+    if (s.inner == 1) {
+      for (std::int64_t row = 0; row < s.rows; row += kTile) {
+        swap_tile(std::min(kTile, s.rows - row), columns, source + row * from_row, from_row, target + row, to_row);
+      }
+      return;
+    }
+    for (std::int64_t column = 0; column < columns; ++column) {
+      for (std::int64_t row = 0; row < s.rows; ++row) {
+        std::copy_n(source + row * from_row + column * s.inner, s.inner, target + column * to_row + row * s.inner);
       }
     }
   };
   const std::int64_t items = s.outer * s.middle * tiles;
   for_range(ctx, items, 8 * s.rows * std::min(kTile, s.columns) * s.inner, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t item = begin; item < end; ++item) move_tile(item);
+    for (std::int64_t item = begin; item < end; ++item) move_strip(item);
   });
 }
 
