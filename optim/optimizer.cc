@@ -1,19 +1,19 @@
 // What all optimizers share: which parameters have state, the check of gradients, the step.
-#include "tidemark/optim.h"
-
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string_view>
 
-#include "compute/machine.h"
 #include "optim/kernels.h"
+#include "optim/update.h"
 #include "tidemark/op.h"
+#include "tidemark/optim.h"
 #include "tidemark/session.h"
 
 namespace tidemark::optim {
 namespace {
 
-// 0 where every gradient is finite, else 1 + the index of the first that is not.
+// 0 where every gradient can be used, else 1 + the index of the first that cannot.
 struct CheckFinite {
   static constexpr std::string_view name = "check_finite";
 
@@ -26,52 +26,71 @@ struct CheckFinite {
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     std::int32_t bad = 0;
     for (std::size_t i = 0; i < in.size() && bad == 0; ++i) {
-      if (!all_finite(in[i].as(), in[i].numel(), ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
+      if (!all_below(in[i].as(), in[i].numel(), kGradientLimit, ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
     }
     *out[0].as<std::int32_t>() = bad;
   }
 };
 
+std::string label(const Parameter& parameter, std::size_t index) {
+  return parameter.name().empty() ? "parameter " + std::to_string(index) : parameter.name();
+}
+
+void check_lr(const std::string& kind, float lr, SourceLocation where) {
+  require_option(lr >= 0 && std::isfinite(lr), kind.c_str(), "lr must be 0 or more", lr, where);
+}
+
 }  // namespace
 
-Optimizer::Optimizer(const std::vector<Parameter>& parameters, float lr, SourceLocation where) : lr_(lr) {
-  for (const Parameter& parameter : parameters) {
-    if (!parameter.defined() || !parameter.is_leaf()) {
-      throw Error("an optimizer's parameters must be leaves; '" + parameter.name() + "' is not (at " +
-                  to_string(where) + ")");
-    }
-    if (!parameter.requires_grad()) continue;
-    const bool tied =
-        std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.parameter.same(parameter); });
-    if (!tied) slots_.push_back({parameter, parameter.name(), {}});
+Optimizer::Optimizer(const char* kind, const std::vector<Parameter>& parameters, float lr, int moments, DType state,
+                     SourceLocation where)
+    : kind_(kind), lr_(lr) {
+  const auto fail = [&](const std::string& text) {
+    throw Error("[" + kind_ + "] " + text + " (at " + to_string(where) + ")");
+  };
+  check_lr(kind_, lr, where);
+  if (state != f16 && state != f32) fail(std::string("the state must be f16 or f32, not ") + to_string(state));
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& parameter = parameters[i];
+    const std::string name = label(parameter, i);
+    if (!parameter.defined() || !parameter.is_leaf()) fail("'" + name + "' is not a leaf, so it cannot be optimized");
+    if (&parameter.session() != &parameters.front().session()) fail("'" + name + "' belongs to another session");
+    std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen_;
+    const auto known = [&](const Slot& slot) { return slot.parameter.same(parameter); };
+    if (std::none_of(list.begin(), list.end(), known)) list.push_back({parameter, name, {}});
   }
-  if (slots_.empty()) {
-    throw Error("an optimizer needs at least one parameter that requires a gradient (at " + to_string(where) + ")");
-  }
+  if (slots_.empty()) fail("there is no parameter that requires a gradient");
   seed_ = slots_.front().parameter.session().options().seed;
+  if (moments == 0) return;
+  for (Slot& slot : slots_) {
+    const std::int64_t bytes = state_bytes(format_of(state), moments, slot.parameter.numel());
+    slot.state = tidemark::state({bytes}, u8, Category::kOptimizer, slot.name + "." + kind_, where);
+  }
 }
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::add_moment(DType dtype, const char* name, SourceLocation where) {
-  for (Slot& slot : slots_) {
-    const std::int64_t n = slot.parameter.numel();
-    const std::string label = slot.name + "." + name;
-    slot.moments.push_back(state({n}, dtype, Category::kOptimizer, label, where));
-    if (dtype == f16) {
-      slot.moments.push_back(state({blocks_of(n)}, u8, Category::kOptimizer, label + ".exponents", where));
-    }
-  }
+void Optimizer::set_lr(float lr) {
+  check_lr(kind_, lr, {});
+  lr_ = lr;
 }
 
-void Optimizer::set_lr(float lr) { lr_ = lr; }
+void Optimizer::set_steps(std::int64_t steps) {
+  if (steps < 0) throw Error("[" + kind_ + "] the number of steps cannot be " + std::to_string(steps));
+  steps_ = steps;
+}
 
 void Optimizer::zero_grad() {
   for (Slot& slot : slots_) slot.parameter.zero_grad();
 }
 
 void Optimizer::step(SourceLocation where) {
-  Session& session = slots_.front().parameter.session();
+  for (const Slot& slot : frozen_) {
+    if (slot.parameter.requires_grad() && slot.parameter.grad().defined()) {
+      throw Error("[" + kind_ + "] '" + slot.name + "' was frozen when the optimizer was made, so it has no state; " +
+                  "make the optimizer again (at " + to_string(where) + ")");
+    }
+  }
   std::vector<Tensor> leaves;
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;
@@ -83,24 +102,25 @@ void Optimizer::step(SourceLocation where) {
     gradients.push_back(std::move(gradient));
     graded.push_back(i);
   }
-  detail::optimizer_step(
-      session, leaves,
-      [&] {
-        if (gradients.empty()) return;
-        const NoGrad no_grad;
-        const Tensor bad = apply_all(any_op(CheckFinite{}), gradients, where).front();
-        if (const auto index = bad.item<std::int32_t>(where); index != 0) {
-          throw Error("the gradient of '" + slots_[graded[static_cast<std::size_t>(index - 1)]].name +
-                      "' is not finite; the step at " + to_string(where) +
-                      " was refused and changed nothing. Lower the learning rate, or look for a division by zero or "
-                      "a logarithm of it in the loss");
-        }
-        ++steps_;
-        for (std::size_t i = 0; i < gradients.size(); ++i) {
-          update(slots_[graded[i]], graded[i], gradients[i], where);
-        }
-      },
-      where);
+  const auto update_all = [&] {
+    if (gradients.empty()) return;
+    const NoGrad no_grad;
+    const Tensor bad = apply_all(any_op(CheckFinite{}), gradients, where).front();
+    if (const auto index = bad.item<std::int32_t>(where); index != 0) {
+      throw Error("[" + kind_ + "] the gradient of '" + slots_[graded[static_cast<std::size_t>(index - 1)]].name +
+                  "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning " +
+                  "rate, or look for a division by zero or a logarithm of it in the loss (at " + to_string(where) +
+                  ")");
+    }
+    ++steps_;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      const Slot& slot = slots_[graded[i]];
+      std::vector<Tensor> inputs = {slot.parameter, gradients[i]};
+      if (slot.state.defined()) inputs.push_back(slot.state);
+      apply_all(update(graded[i]), inputs, where);
+    }
+  };
+  detail::optimizer_step(slots_.front().parameter.session(), leaves, update_all, where);
 }
 
 }  // namespace tidemark::optim

@@ -82,9 +82,11 @@ Training::Result Training::step() {
   if (batch_) ++*batch_;
   if (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
   const data::Batch& batch = **batch_;
-  const Tensor loss = cross_entropy(model_(batch.x), batch.y);
-  loss.backward();
-  result.loss = loss.item();
+  {
+    const Tensor loss = cross_entropy(model_(batch.x), batch.y);
+    loss.backward();
+    result.loss = loss.item();
+  }  // gone before the hash of the weights, so that it leaves no trace in the next step
   const auto pause = Clock::now();
   if (hashes_) result.gradient_hash = hash_gradients();
   const auto resume = Clock::now();

@@ -3,7 +3,8 @@
 // not depend on the number of threads and resumes exactly. docs/optimizer.md explains the format.
 //
 // Frozen parameters have no state, a parameter without a gradient is passed over, and tied parameters are one. A
-// gradient that is not finite throws Error naming the parameter, before a single byte has changed.
+// gradient that is not finite, or of 2^63 and more, throws Error naming the parameter, before a single byte has
+// changed.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,11 @@
 #include "tidemark/parameter.h"
 #include "tidemark/tensor.h"
 
-namespace tidemark::optim {
+namespace tidemark {
+
+class AnyOp;
+
+namespace optim {
 
 class Optimizer {
  public:
@@ -29,26 +34,29 @@ class Optimizer {
   void set_lr(float lr);
   // Steps taken by this optimizer: what bias correction and dither count. Set it when a run is resumed.
   std::int64_t steps() const { return steps_; }
-  void set_steps(std::int64_t steps) { steps_ = steps; }
+  void set_steps(std::int64_t steps);
 
  protected:
-  // A parameter and what the optimizer remembers about it.
+  // A parameter and what the optimizer remembers about it, packed as optim/kernels.h says; undefined: nothing.
   struct Slot {
     Tensor parameter;
     std::string name;
-    std::vector<Tensor> moments;  // values, and in f16 their exponents after them
+    Tensor state;
   };
-  Optimizer(const std::vector<Parameter>& parameters, float lr, SourceLocation where);
+  // `kind` is the optimizer's name, for messages; its state holds this many moments a parameter, in f16 or f32.
+  Optimizer(const char* kind, const std::vector<Parameter>& parameters, float lr, int moments, DType state,
+            SourceLocation where);
 
-  // One f32 tensor, or f16 values and a byte for each block of them.
-  void add_moment(DType state, const char* name, SourceLocation where);
-  // Records the op that updates one parameter.
-  virtual void update(Slot& slot, std::uint64_t index, const Tensor& gradient, SourceLocation where) = 0;
-
-  std::vector<Slot> slots_;
-  std::uint64_t seed_ = 0;
+  // The op that takes {parameter, gradient, state (where there is one)} and updates the first and the last.
+  virtual std::shared_ptr<const AnyOp> update(std::uint64_t slot) const = 0;
+  std::uint64_t seed() const { return seed_; }
+  const std::vector<Slot>& slots() const { return slots_; }
 
  private:
+  std::string kind_;
+  std::vector<Slot> slots_;
+  std::vector<Slot> frozen_;  // when the optimizer was made
+  std::uint64_t seed_ = 0;
   float lr_;
   std::int64_t steps_ = 0;
 };
@@ -60,13 +68,14 @@ struct SGDOptions {
   float weight_decay = 0;
   DType state = f16;
 };
+// g += weight_decay p;  m = momentum m + g;  p -= lr m, or lr (g + momentum m) with Nesterov's momentum.
 class SGD final : public Optimizer {
  public:
   SGD(const std::vector<Parameter>& parameters, const SGDOptions& options = {},
       SourceLocation where = SourceLocation::current());
 
  private:
-  void update(Slot& slot, std::uint64_t index, const Tensor& gradient, SourceLocation where) override;
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
   SGDOptions options_;
 };
 
@@ -78,14 +87,17 @@ struct AdamWOptions {
   float weight_decay = 0.01f;
   DType state = f16;
 };
+// m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+// p = (1 - lr weight_decay) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 class AdamW final : public Optimizer {
  public:
   AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options = {},
         SourceLocation where = SourceLocation::current());
 
  private:
-  void update(Slot& slot, std::uint64_t index, const Tensor& gradient, SourceLocation where) override;
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
   AdamWOptions options_;
 };
 
-}  // namespace tidemark::optim
+}  // namespace optim
+}  // namespace tidemark
