@@ -255,6 +255,7 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   for (StorageId storage : held) buffer_of(storage);
   std::sort(held.begin(), held.end(),
             [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
+  begin_settling(settling);
   hold(held, where);
   plan_rest();
   execute_up_to_end();

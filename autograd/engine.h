@@ -146,6 +146,9 @@ class Engine {
   void let_go_if_unneeded(StorageId storage);
   void flush_letting_go();
   void free_storage(StorageId storage);
+  // What these handles read stays in memory from when it is next there: a plan made from here on does not drop it.
+  void begin_settling(std::span<Handle* const> handles);
+  // After that, when the values are there: the handles read bytes and no longer the graph.
   void settle(std::span<Handle* const> handles, const std::string& graph_lost);
   bool stays_readable(const Handle* handle) const;
   void expire(Handle* handle, const std::string& reason);
@@ -214,9 +217,14 @@ class Engine {
   std::int64_t recomputed_ops_ = 0;  // before the current step
   std::int64_t fixed_peak_ = 0;
   double plan_seconds_ = 0;
-  double plan_cost_ = 0;
-  double plan_bound_ = 0;
-  Tape last_tape_;  // of the last generation, for explain() and graph()
+  struct PlanCosts {
+    double cost = 0;
+    double base_cost = 0;
+    double lower_bound = 0;
+  };
+  PlanCosts step_plans_;  // of all plans that the current step has followed
+  PlanCosts last_plans_;  // of the last step that followed plans throughout
+  Tape last_tape_;        // of the last generation, for explain() and graph()
 };
 
 // Whether ops of this thread record gradients.

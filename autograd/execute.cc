@@ -73,13 +73,14 @@ void Engine::go_online() {
   online_ = std::make_unique<scheduler::Online>(tape_.graph, options_.budget.value_or(scheduler::kUnlimited),
                                                 scheduler::Start{tape_.executed, residents()});
   std::vector<Step> steps;
+  for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
+    const auto buffer = static_cast<BufferId>(b);
+    const Storage& storage = storages_[tape_.buffer_storage[b]];
+    if (storage.buffer == buffer && storage.persistent) online_->pin(buffer);
+  }
   for (const scheduler::Placement& placement : residents()) {
     const Storage& storage = storages_[tape_.buffer_storage[placement.buffer]];
-    if (storage.persistent) {
-      online_->pin(placement.buffer);
-    } else if (storage.handles + storage.reads == 0) {
-      online_->release(placement.buffer, steps);
-    }
+    if (!storage.persistent && storage.handles + storage.reads == 0) online_->release(placement.buffer, steps);
   }
   // What the plan has dropped for good as well: else it counts as held by the program, and comes back before an update.
   for (OpId op = 0; op < tape_.executed; ++op) {
@@ -118,8 +119,6 @@ void Engine::choose_plan() {
       try {
         entry->plan = scheduler::plan(entry->graph, *options_.budget,
                                       {.seed = options_.seed, .start = scheduler::Start{0, start}});
-        plan_cost_ = entry->plan->cost / entry->plan->base_cost - 1;
-        plan_bound_ = std::max(0.0, entry->plan->lower_bound / entry->plan->base_cost - 1);
       } catch (const BudgetError&) {
         // Left to the online policy, which may still get through, and which names the op where it cannot.
       }
@@ -128,6 +127,9 @@ void Engine::choose_plan() {
     if (!entry->plan) continue;
     followed_ = &*entry;
     plan_ = &*followed_->plan;
+    step_plans_.cost += plan_->cost;
+    step_plans_.base_cost += plan_->base_cost;
+    step_plans_.lower_bound += std::max(plan_->lower_bound, plan_->base_cost);
     plan_end_ = static_cast<OpId>(followed_->signatures.size());
     plan_cursor_ = 0;
     return;

@@ -179,13 +179,14 @@ void Engine::hold(std::span<const StorageId> storages, SourceLocation where) {
 
 bool Engine::stays_readable(const Handle* handle) const { return handle->keep || handle->meta.bytes <= kSmallBytes; }
 
-void Engine::settle(std::span<Handle* const> handles, const std::string& graph_lost) {
+void Engine::begin_settling(std::span<Handle* const> handles) {
   absl::flat_hash_set<StorageId> settled;
-  for (Handle* handle : handles) {
-    const Value& value = tape_.values[handle->value];
-    if (!storages_[value.storage].persistent) settled.insert(value.storage);
-    storages_[value.storage].persistent = true;
-    if (online_ != nullptr) online_->pin(storages_[value.storage].buffer);
+  for (const Handle* handle : handles) {
+    Storage& storage = storages_[tape_.values[handle->value].storage];
+    if (storage.persistent) continue;
+    settled.insert(tape_.values[handle->value].storage);
+    storage.persistent = true;
+    if (online_ != nullptr) online_->pin(buffer_of(tape_.values[handle->value].storage));
   }
   // Whoever may still be computed again from these bytes needs them as long as it lives.
   for (Node& node : tape_.nodes) {
@@ -198,6 +199,9 @@ void Engine::settle(std::span<Handle* const> handles, const std::string& graph_l
       ++storages_[storage].reads;
     }
   }
+}
+
+void Engine::settle(std::span<Handle* const> handles, const std::string& graph_lost) {
   for (Handle* handle : handles) {
     const Value& value = tape_.values[handle->value];
     handle->storage = value.storage;
@@ -255,6 +259,7 @@ void Engine::before_change(std::span<const StorageId> storages, std::string_view
   }
   std::sort(held.begin(), held.end(),
             [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
+  begin_settling(settling);
   if (!held.empty()) {
     hold(held, where);
     execute_up_to_end();
@@ -300,7 +305,11 @@ void Engine::finish_step() {
   const auto now = std::chrono::steady_clock::now();
   current_.seconds = std::chrono::duration<double>(now - step_start_).count();
   step_start_ = now;
-  if (current_.planned) ++planned_steps_;
+  if (current_.planned) {
+    ++planned_steps_;
+    last_plans_ = step_plans_;
+  }
+  step_plans_ = {};
   ++steps_done_;
   recomputed_ops_ += current_.recomputed_ops;
   last_ = current_;
@@ -334,6 +343,17 @@ void Engine::restart_if_idle() {
 
 void Engine::start_generation() {
   started_ = true;
+  // What is pinned stays where it is through the step, so it must not split the room: parameters that were made in the
+  // middle of a step lie anywhere.
+  std::int64_t pinned_end = 0;
+  std::int64_t pinned_bytes = 0;
+  for (const Storage& storage : storages_) {
+    if (!storage.pinned || storage.offset == kNone) continue;
+    const std::int64_t bytes = memory::Extents::round_up(storage.bytes);
+    pinned_end = std::max(pinned_end, storage.offset + bytes);
+    pinned_bytes += bytes;
+  }
+  if (pinned_end > pinned_bytes) compact();
   std::vector<StorageId> persistent;
   for (std::size_t id = 0; id < storages_.size(); ++id) {
     if (storages_[id].persistent && storages_[id].offset != kNone) persistent.push_back(static_cast<StorageId>(id));
@@ -396,6 +416,7 @@ void Engine::abandon_step(const std::string& reason) {
     handle->value = kNone;
   }
   current_ = {};
+  step_plans_ = {};
   unplanned_ops_ = 0;
   tape_.executed = kNone;  // not a step to plan from
   end_generation();

@@ -100,8 +100,10 @@ Report Engine::report() const {
   report.last_step = last_;
   report.recomputed_ops = recomputed_ops_ + current_.recomputed_ops;
   report.plan_seconds = plan_seconds_;
-  report.plan_cost = plan_cost_;
-  report.plan_bound = plan_bound_;
+  if (last_plans_.base_cost > 0) {
+    report.plan_cost = last_plans_.cost / last_plans_.base_cost - 1;
+    report.plan_bound = last_plans_.lower_bound / last_plans_.base_cost - 1;
+  }
   return report;
 }
 

@@ -54,8 +54,8 @@ struct Report {
   std::int64_t recomputed_ops = 0;  // in all
   StepReport last_step;
   double plan_seconds = 0;  // planning, in all
-  double plan_cost = 0;     // of the last plan, over running every op once: 0.041 is +4.1 %
-  double plan_bound = 0;    // no plan of that step and budget costs less
+  double plan_cost = 0;     // of the last planned step, over running every op once: 0.041 is +4.1 %
+  double plan_bound = 0;    // no plans of that step and budget cost less
   std::string summary() const;
 };
 

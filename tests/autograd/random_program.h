@@ -29,7 +29,7 @@ struct Histogram {
 // Runs program `seed` for `steps` optimizer steps. Throws BudgetError where the budget cannot hold it.
 ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int64_t> budget, Histogram* histogram);
 
-// The budgets at which the program is compared with the run without one: from its peak down to the smallest that works.
-std::vector<std::int64_t> budgets_for(std::uint64_t seed, int steps, const ProgramResult& unlimited);
+// A budget close to the smallest that the program gets through with.
+std::int64_t smallest_budget(std::uint64_t seed, int steps);
 
 }  // namespace tidemark::test
