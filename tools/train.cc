@@ -118,7 +118,7 @@ int train(std::span<const char* const> arguments) {
   {
     Progress progress(stdout, isatty(STDOUT_FILENO) != 0, steps, options.budget);
     for (std::int64_t i = 1; i <= steps; ++i) {
-      const Training::Result result = training.step();
+      const Training::Result result = training.step(static_cast<double>(i - 1) / static_cast<double>(steps));
       const Report report = session.report();
       log.write(step_line(report.last_step, report, result));
       seconds.push_back(result.seconds);

@@ -44,6 +44,8 @@ void add_optimizer_options(OptionTable& table, OptimizerOptions& options) {
   table.choice("optimizer", "the optimizer", options.kind, {"adamw", "sgd"});
   table.choice("state", "how its moments are kept", options.state, {"f16", "f32"});
   table.number("lr", "learning rate [adamw 3e-4, sgd 0.01]", options.lr, 0, 1e3);
+  table.choice("schedule", "of the learning rate: constant, or linear: falling to 0 at the end", options.schedule,
+               {"constant", "linear"});
   table.number("momentum", "sgd: momentum", options.momentum, 0, 0.9999);
   table.number("weight-decay", "weight decay", options.weight_decay, 0, 1);
 }
@@ -52,6 +54,8 @@ Training::Training(const Workload& workload, const OptimizerOptions& optimizer, 
     : model_(workload.make_model()),
       parameters_(model_.parameters()),
       optimizer_(make_optimizer(parameters_, optimizer)),
+      first_lr_(optimizer_->lr()),
+      linear_(optimizer.schedule == "linear"),
       hashes_(hashes) {
   const auto seed = static_cast<std::uint64_t>(workload.options().seed);
   loader_.emplace(workload.train(),
@@ -75,7 +79,7 @@ std::uint64_t Training::hash_weights() {
   return hash_bits(weights);
 }
 
-Training::Result Training::step() {
+Training::Result Training::step(double done) {
   using Clock = std::chrono::steady_clock;
   Result result;
   const auto start = Clock::now();
@@ -90,6 +94,7 @@ Training::Result Training::step() {
   const auto pause = Clock::now();
   if (hashes_) result.gradient_hash = hash_gradients();
   const auto resume = Clock::now();
+  if (linear_) optimizer_->set_lr(first_lr_ * static_cast<float>(1 - done));
   optimizer_->step();
   optimizer_->zero_grad();
   result.seconds = std::chrono::duration<double>((Clock::now() - resume) + (pause - start)).count();

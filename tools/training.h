@@ -21,6 +21,7 @@ struct OptimizerOptions {
   double lr = -1;  // below 0: 3e-4 for adamw, 0.01 for sgd
   double momentum = 0.9;
   double weight_decay = 0.01;
+  std::string schedule = "constant";
 };
 void add_optimizer_options(OptionTable& table, OptimizerOptions& options);
 
@@ -35,8 +36,9 @@ class Training {
     std::uint64_t gradient_hash = 0;
     std::uint64_t weight_hash = 0;
   };
-  // Takes the next batch, from a new epoch where one has ended.
-  Result step();
+  // Takes the next batch, from a new epoch where one has ended. `done` is the part of the run that lies behind, for the
+  // learning rate's schedule.
+  Result step(double done = 0);
 
   nn::Sequential& model() { return model_; }
   std::int64_t parameters() { return model_.parameter_count(); }
@@ -51,6 +53,8 @@ class Training {
   nn::Sequential model_;
   std::vector<Parameter> parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  float first_lr_;
+  bool linear_;  // the learning rate falls to 0
   std::optional<data::Loader> loader_;
   std::optional<data::Loader::Iterator> batch_;
   bool hashes_;

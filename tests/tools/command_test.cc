@@ -71,9 +71,10 @@ TEST_F(CommandTest, HelpIsComplete) {
   EXPECT_THAT(top.output, HasSubstr("train"));
   const Outcome train = run("train --help");
   EXPECT_EQ(train.code, 0);
-  for (const char* option : {"model",  "data",     "batch",   "steps", "epochs",   "budget",     "optimizer", "state",
-                             "lr",     "momentum", "threads", "seed",  "evaluate", "json",       "sample",    "width",
-                             "layers", "heads",    "context", "image", "classes",  "batch-norm", "dropout"}) {
+  for (const char* option :
+       {"model",  "data",     "batch",   "steps", "epochs",   "budget",     "optimizer", "state",
+        "lr",     "momentum", "threads", "seed",  "evaluate", "json",       "sample",    "width",
+        "layers", "heads",    "context", "image", "classes",  "batch-norm", "dropout",   "schedule"}) {
     EXPECT_THAT(train.output, HasSubstr(std::string("--") + option));
   }
 }
@@ -142,6 +143,15 @@ TEST_F(CommandTest, JsonHasAnObjectAStepAndASummary) {
   EXPECT_EQ(summary.at("parameters"), (3 * 64 + 1) * 32 + 33 * 32 + 33 * 10);
 }
 
+TEST_F(CommandTest, LinearScheduleFallsFromTheLearningRate) {
+  const std::string arguments = "--model mlp --width 16 --image 8 --batch 16 --steps 3 --threads 1 --schedule ";
+  const std::vector<Json> constant = train(arguments + "constant");
+  const std::vector<Json> linear = train(arguments + "linear");
+  ASSERT_EQ(linear.size(), 4u);
+  EXPECT_EQ(linear[0].at("weight_hash"), constant[0].at("weight_hash"));
+  EXPECT_NE(linear[1].at("weight_hash"), constant[1].at("weight_hash"));
+}
+
 // At budgets between the smallest and the unlimited peak: the same loss, gradients and weights in every bit.
 class BudgetTest : public CommandTest, public ::testing::WithParamInterface<const char*> {};
 
@@ -188,8 +198,9 @@ TEST_F(CommandTest, FullMnistReaches985InOneEpoch) {
   if (data == nullptr || !std::filesystem::exists(std::filesystem::path(data) / "mnist")) {
     GTEST_SKIP() << "TIDEMARK_DATA names no folder with mnist/";
   }
-  const std::vector<Json> lines = train("--model small-cnn --data mnist:" + std::string(data) +
-                                        "/mnist --batch 64 --epochs 1 --lr 1e-3 --state f16 --budget 16MiB --evaluate");
+  const std::vector<Json> lines =
+      train("--model small-cnn --data mnist:" + std::string(data) +
+            "/mnist --batch 64 --epochs 1 --lr 2e-3 --schedule linear --state f16 --budget 16MiB --evaluate");
   ASSERT_FALSE(lines.empty());
   EXPECT_GE(lines.back().at("test_accuracy").get<double>(), 0.985);
   EXPECT_LE(lines.back().at("peak_bytes").get<std::int64_t>(), 16 << 20);
