@@ -80,8 +80,8 @@ class Engine {
   // --- report.cc
   Report report() const;
   std::string explain() const;
-  // Of the step under way, or of the last one where nothing is recorded yet.
-  scheduler::Graph graph() const { return tape_.graph.ops.empty() ? last_tape_.graph : export_graph(); }
+  // Of the step under way, or of the last one where nothing is recorded yet; ops are named with the user's line.
+  scheduler::Graph graph() const;
 
  private:
   friend class GradientPass;

@@ -328,7 +328,7 @@ void Engine::remember_step() {
     if (entry.signatures == tape_.signatures && entry.persistent == persistent_buffers_) return;
   }
   if (entries_.size() == kPlanEntries) entries_.pop_back();
-  entries_.push_front({tape_.signatures, export_graph(), persistent_buffers_, {}, {}});
+  entries_.push_front({tape_.signatures, tape_.graph, persistent_buffers_, {}, {}});
 }
 
 void Engine::restart_if_idle() {
@@ -365,6 +365,7 @@ void Engine::start_generation() {
 }
 
 void Engine::end_generation() {
+  tape_.graph = export_graph();
   remember_step();
   for (Handle* handle = handles_; handle != nullptr; handle = handle->next) {
     if (handle->generation == generation_) handle->value = kNone;

@@ -80,6 +80,16 @@ scheduler::Graph Engine::export_graph() const {
   return graph;
 }
 
+scheduler::Graph Engine::graph() const {
+  const bool under_way = !tape_.graph.ops.empty();
+  scheduler::Graph graph = under_way ? export_graph() : last_tape_.graph;
+  for (const Node& node : under_way ? tape_.nodes : last_tape_.nodes) {
+    if (node.op != kNone && node.where.line > 0)
+      absl::StrAppend(&graph.ops[node.op].name, " at ", to_string(node.where));
+  }
+  return graph;
+}
+
 Report Engine::report() const {
   const auto& ledger = arena_->ledger();
   Report report;

@@ -37,6 +37,35 @@ std::int64_t smallest_budget(const scheduler::Graph& graph) {
   }
 }
 
+// The op that needs the most bytes together, and what for.
+std::string most_demanding_op(const DryRun& run) {
+  const scheduler::Graph& graph = run.graph;
+  std::int64_t most = -1;
+  std::string text;
+  for (const scheduler::Op& op : graph.ops) {
+    std::int64_t pinned = 0;
+    std::int64_t inputs = 0;
+    std::int64_t outputs = 0;
+    for (const scheduler::Buffer& buffer : graph.buffers) pinned += buffer.pinned ? buffer.bytes : 0;
+    for (const auto* list : {&op.reads, &op.updates}) {
+      for (const scheduler::BufferId b : *list) inputs += graph.buffers[b].pinned ? 0 : graph.buffers[b].bytes;
+    }
+    for (const scheduler::BufferId b : op.writes) outputs += graph.buffers[b].bytes;
+    const std::int64_t own = inputs + outputs + op.scratch;
+    if (own <= most || op.reads.empty()) continue;
+    most = own;
+    text = op.name + "\n  it needs  " + format_bytes(own) + ": inputs " + format_bytes(inputs) + ", output " +
+           format_bytes(outputs) + ", scratchpad " + format_bytes(op.scratch) + "\n  pinned    " + format_bytes(pinned);
+  }
+  std::string held;
+  for (const Category category :
+       {Category::kParameters, Category::kGradients, Category::kOptimizer, Category::kBatch}) {
+    const std::int64_t bytes = run.report.peak_by_category[static_cast<int>(category)];
+    if (bytes > 0) held += (held.empty() ? "" : ", ") + std::string(to_string(category)) + " " + format_bytes(bytes);
+  }
+  return text + ": " + held;
+}
+
 }  // namespace
 
 void add_optimizer_options(OptionTable& table, OptimizerOptions& options) {
@@ -102,27 +131,29 @@ Training::Result Training::step(double done) {
   return result;
 }
 
-scheduler::Graph dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads) {
+DryRun dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads) {
   Session session({.threads = threads, .dry_run = true});
   Training training(workload, optimizer, batch, false);
   training.step();
-  return session.graph();
+  return {session.graph(), session.report()};
 }
 
 void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
                       std::int64_t budget) {
-  const scheduler::Graph graph = dry_run(workload, optimizer, batch, threads);
+  const DryRun run = dry_run(workload, optimizer, batch, threads);
   try {
-    (void)scheduler::plan(graph, budget);
+    (void)scheduler::plan(run.graph, budget);
     return;
   } catch (const BudgetError& error) {
-    std::string help = "the smallest budget for this step is " + format_bytes(error.needed_bytes());
+    std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
+                       "\n  help: the smallest budget for this step is " + format_bytes(error.needed_bytes()) + ", " +
+                       std::to_string(error.needed_bytes()) + " bytes";
     if (batch > 1) {
-      const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads));
-      help += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
+      const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
+      text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
               format_bytes(half) + ")";
     }
-    throw BudgetError(std::string(error.what()) + "\n  help: " + help, error.needed_bytes(), error.exact());
+    throw BudgetError(text, error.needed_bytes(), error.exact());
   }
 }
 

@@ -10,6 +10,7 @@
 #include "tidemark/nn.h"
 #include "tidemark/optim.h"
 #include "tidemark/scheduler.h"
+#include "tidemark/session.h"
 #include "tools/options.h"
 #include "tools/workload.h"
 
@@ -60,8 +61,12 @@ class Training {
   bool hashes_;
 };
 
-// The graph of one step at this batch size, from shapes alone: no kernel runs and no memory is taken.
-scheduler::Graph dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads);
+// One step at this batch size, from shapes alone: no kernel runs and no memory is taken.
+struct DryRun {
+  scheduler::Graph graph;
+  Report report;
+};
+DryRun dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads);
 
 // Throws BudgetError, saying which budget and which batch size would do, where no plan of a step fits.
 void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,

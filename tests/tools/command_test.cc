@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,12 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using Json = nlohmann::json;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
 
 struct Outcome {
   int code = -1;
@@ -160,15 +167,15 @@ TEST_P(BudgetTest, ChangesNoBit) {
   const std::vector<Json> free = train(arguments);
   ASSERT_EQ(free.size(), 4u);
   const auto peak = free.back().at("peak_bytes").get<std::int64_t>();
-  // The smallest budget as the refusal names it, to one decimal: a tenth more is enough for the rounding.
+  // At the smallest budget that the refusal names, to the byte, training must get through.
   const Outcome refused = run("train " + arguments + " --budget 4KiB");
   ASSERT_EQ(refused.code, 2);
-  const std::string words = "the smallest budget for this step is ";
-  const auto at = refused.output.find(words);
-  ASSERT_NE(at, std::string::npos) << refused.output;
-  const std::string figure =
-      refused.output.substr(at + words.size(), refused.output.find('B', at) + 1 - at - words.size());
-  const std::int64_t smallest = std::min(peak, parse_bytes(figure) * 11 / 10);
+  EXPECT_THAT(refused.output, AllOf(HasSubstr(" cannot hold "), HasSubstr("\n  it needs "), HasSubstr("\n  pinned ")));
+  std::smatch figure;
+  ASSERT_TRUE(
+      std::regex_search(refused.output, figure, std::regex("the smallest budget for this step is .*, (\\d+) bytes")))
+      << refused.output;
+  const std::int64_t smallest = std::min<std::int64_t>(peak, std::stoll(figure[1]));
   for (const int percent : {100, 50, 0}) {
     const std::int64_t budget = smallest + (peak - smallest) * percent / 100;
     const std::vector<Json> limited = train(arguments + " --budget " + std::to_string(budget));
@@ -178,6 +185,13 @@ TEST_P(BudgetTest, ChangesNoBit) {
         EXPECT_EQ(limited[i].at(key), free[i].at(key)) << key << " of step " << i + 1 << " at " << percent << " %";
       }
       EXPECT_LE(limited[i].at("peak_bytes").get<std::int64_t>(), budget);
+      EXPECT_EQ(limited[i].at("planned"), i > 0);
+    }
+    // What the process takes besides: the program itself, and generated code (docs/memory.md).
+    const Json& summary = limited.back();
+    if (!kSanitized) {
+      EXPECT_LE(summary.at("rss_peak_bytes").get<std::int64_t>(),
+                budget + (14 << 20) + (96 << 10) * summary.at("primitives").get<std::int64_t>());
     }
     if (percent == 0) {
       EXPECT_GT(limited.back().at("recomputed_ops").get<std::int64_t>(), 0) << percent;
