@@ -271,6 +271,7 @@ void Engine::before_change(std::span<const StorageId> storages, std::string_view
                         " was computed from, was changed by ", std::string(what), " at ", to_string(where));
   };
   std::vector<std::pair<Handle*, std::string>> reasons;
+  reasons.reserve(expiring.size());
   for (Handle* handle : expiring) {
     reasons.emplace_back(
         handle, absl::StrCat("the value is gone: ", reason(handle), "; read it before, or mark it with keep()"));

@@ -329,6 +329,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   std::vector<StorageId> changed;
   if (!updating_) {
     std::vector<Meta> metas;
+    metas.reserve(values.size());
     for (ValueId value : values) metas.push_back(tape_.values[value].meta);
     op->describe(attributes);
     const auto prepared = prepare(*op, attributes.text(), metas, Needs(), where);
@@ -348,6 +349,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   const Node& node = tape_.nodes[id];
   const int visible = node.prepared->visible < 0 ? static_cast<int>(node.outputs.size()) : node.prepared->visible;
   std::vector<Tensor> outputs;
+  outputs.reserve(static_cast<std::size_t>(visible));
   for (int i = 0; i < visible; ++i) {
     outputs.push_back(Access::adopt(handle_for(node.outputs[static_cast<std::size_t>(i)])));
   }

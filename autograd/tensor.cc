@@ -78,8 +78,8 @@ Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t
 Tensor::Tensor(const Tensor& other) : handle_(other.handle_) { retain(handle_); }
 
 Tensor& Tensor::operator=(const Tensor& other) {
-  retain(other.handle_);
-  release(std::exchange(handle_, other.handle_));
+  Tensor copy(other);
+  std::swap(handle_, copy.handle_);
   return *this;
 }
 
@@ -208,7 +208,7 @@ Tensor state(const Shape& shape, DType dtype, Category category, std::string_vie
   return out;
 }
 
-std::vector<Tensor> apply_all(std::shared_ptr<const AnyOp> op, std::span<const Tensor> inputs, SourceLocation where) {
+std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where) {
   if (inputs.empty()) return Session::current().engine().apply(op, inputs, where);
   Handle* first = Access::handle(inputs.front());
   if (first == nullptr) return Session::current().engine().apply(op, inputs, where);

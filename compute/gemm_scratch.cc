@@ -11,7 +11,7 @@ std::int64_t hidden_bytes(std::string_view implementation, std::int64_t m, std::
   constexpr std::int64_t kRows = 10000;
   constexpr std::int64_t kColumns = 384;
   constexpr std::int64_t kDepth = 384;
-  constexpr std::int64_t kPages = 6 * 4096;
+  constexpr std::int64_t kPages = std::int64_t{6} * 4096;
   const std::int64_t rows = std::min(m + 48, kRows);
   const std::int64_t columns = std::min(n + 8, kColumns);
   const std::int64_t depth = std::min(k + 4, kDepth);

@@ -260,7 +260,8 @@ std::shared_ptr<const AnyOp> any_op(Op op) {
 }
 
 // Records and runs an op; its visible outputs.
-std::vector<Tensor> apply_all(std::shared_ptr<const AnyOp> op, std::span<const Tensor> inputs, SourceLocation where);
+std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
+                              SourceLocation where);
 
 // The same for an op of one visible output.
 template <class Op>

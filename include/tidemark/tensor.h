@@ -30,7 +30,7 @@ std::int64_t size_of(DType dtype);
 const char* to_string(DType dtype);
 
 // Values of at most this many bytes stay readable after what they depend on has changed.
-inline constexpr std::int64_t kSmallBytes = 64 * 1024;
+inline constexpr std::int64_t kSmallBytes = 65536;
 
 // Up to 8 dimensions, outermost first; elements are row-major.
 class Shape {
