@@ -208,7 +208,8 @@ Tensor state(const Shape& shape, DType dtype, Category category, std::string_vie
   return out;
 }
 
-std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where) {
+std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
+                              SourceLocation where) {
   if (inputs.empty()) return Session::current().engine().apply(op, inputs, where);
   Handle* first = Access::handle(inputs.front());
   if (first == nullptr) return Session::current().engine().apply(op, inputs, where);
