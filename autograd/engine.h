@@ -65,6 +65,7 @@ class Engine {
   StorageId new_pinned_storage(std::int64_t bytes, Category category, SourceLocation where);
   void free_pinned_storage(StorageId storage);
   void* storage_data(StorageId storage);
+  bool stays_in_place(StorageId storage) const;
   // The handle's bytes and those of `back` change places; values computed from the former settle or expire. Where a
   // backward pass is still to read the former bytes they stay as they are: returns a new handle on `back` instead, and
   // `back` becomes a new storage.

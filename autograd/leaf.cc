@@ -112,7 +112,13 @@ void Engine::free_pinned_storage(StorageId id) {
   let_go_if_unneeded(id);
 }
 
-void* Engine::storage_data(StorageId id) { return arena_->at(storages_[id].offset); }
+void* Engine::storage_data(StorageId id) { return options_.dry_run ? nullptr : arena_->at(storages_[id].offset); }
+
+// Whoever plans a step leaves alone what is pinned when it starts, and may move anything that an op of it made.
+bool Engine::stays_in_place(StorageId id) const {
+  const BufferId buffer = storages_[id].buffer;
+  return buffer == kNone || tape_.graph.buffers[buffer].pinned;
+}
 
 void* Engine::leaf_data(const Handle* handle) { return arena_->at(storages_[handle->storage].offset) + handle->offset; }
 
@@ -188,11 +194,11 @@ Handle* Engine::exchange_batch(Handle* front, StorageId& back, SourceLocation wh
   });
   if (pending) {
     // A backward pass is still to come: the batch stays as it is, and this loader goes on in a new place.
-    const std::int64_t bytes = storages_[old].bytes;
+    const StorageId fresh = new_pinned_storage(storages_[old].bytes, Category::kBatch, where);
     storages_[old].fixed_address = false;
     Handle* next = new_leaf_handle(front->meta, back, front->where);
     --storages_[back].handles;  // the loader's own
-    back = new_pinned_storage(bytes, Category::kBatch, where);
+    back = fresh;
     return next;
   }
   before_change({&old, 1}, "the next batch", where);

@@ -74,6 +74,7 @@ BatchSlot::~BatchSlot() {
 BatchSlot::BatchSlot(BatchSlot&&) noexcept = default;
 
 void* BatchSlot::back() const { return impl_->engine->storage_data(impl_->back); }
+bool BatchSlot::back_stays() const { return impl_->engine->stays_in_place(impl_->back); }
 
 Tensor BatchSlot::exchange(SourceLocation where) {
   Handle* front = impl_->engine->exchange_batch(Access::handle(impl_->front), impl_->back, where);

@@ -152,17 +152,19 @@ struct Loader::State {
       std::iota(order.begin(), order.end(), std::int64_t{0});
     }
     position = -1;
-    prefetch(0);
+    prefetched = false;
     advance();
   }
   void advance() {
     ++position;
     batch = {};
     if (position >= batches()) return;
+    if (!prefetched) prefetch(position);
     filler.wait();
     batch = {x.exchange(where), y.exchange(where)};
     const auto count = static_cast<std::int64_t>(indices(position).size());
-    if (position + 1 < batches()) prefetch(position + 1);
+    prefetched = position + 1 < batches() && x.back_stays() && y.back_stays();
+    if (prefetched) prefetch(position + 1);
     if (count < options.batch) batch = {slice(batch.x, 0, 0, count, where), slice(batch.y, 0, 0, count, where)};
   }
 
@@ -174,6 +176,7 @@ struct Loader::State {
   std::vector<std::int64_t> order;
   std::int64_t epoch = -1;
   std::int64_t position = -1;
+  bool prefetched = false;  // the next batch is being written, or is there
   Batch batch;
   Filler filler;  // last: its thread writes to the slots
 };

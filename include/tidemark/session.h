@@ -105,8 +105,11 @@ class BatchSlot {
   ~BatchSlot();
   BatchSlot(BatchSlot&&) noexcept;
   BatchSlot& operator=(BatchSlot&&) = delete;
-  // Where a loader's thread may write, between two exchanges. Stays valid until the next exchange().
+  // Where the next batch is written to; null in a dry run.
   void* back() const;
+  // Whether back() is the same until the next exchange(), so that a thread may write there meanwhile. A place that was
+  // made in the middle of a step may move until the step has ended: write to it right before exchange().
+  bool back_stays() const;
   // Makes the back buffer the batch; what was computed from the former batch is settled or expires.
   Tensor exchange(SourceLocation where);
 
