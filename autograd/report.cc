@@ -31,7 +31,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
       options_(options),
       binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
       machine_(std::make_unique<compute::Machine>(binding_.threads())),
-      arena_(std::make_unique<memory::Arena>(options.dry_run ? std::nullopt : options.budget)) {
+      arena_(std::make_unique<memory::Arena>(options.budget)) {
   options_.threads = machine_->threads();
 }
 
