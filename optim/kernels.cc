@@ -14,11 +14,32 @@
 namespace tidemark::optim {
 namespace {
 
-// What a step is for every element of a parameter; keys of the dither for the first moment and the second.
-struct Dither {
-  std::uint32_t keys[2];
-  std::uint32_t step;
+constexpr std::uint32_t kGolden = 0x9E3779B9u;  // 2^32 times the golden ratio's fraction
+
+constexpr std::uint32_t mix32(std::uint32_t x) {
+  x = (x ^ (x >> 16)) * 0x7FEB352Du;
+  x = (x ^ (x >> 15)) * 0x846CA68Bu;
+  return x ^ (x >> 16);
+}
+
+// The dither of element i in step t is the upper 13 bits of
+//   phase[i mod 256] + mix32(key ^ i / 256) + t * kGolden,
+// uniform over elements, and in time the sequence whose parts of any length are spread the most evenly.
+struct Phases {
+  alignas(64) std::uint32_t values[kBlock];
 };
+constexpr Phases make_phases() {
+  Phases phases{};
+  for (std::uint32_t i = 0; i < kBlock; ++i) phases.values[i] = mix32(i * kGolden);
+  return phases;
+}
+constexpr Phases kPhases = make_phases();
+struct Dither {
+  std::uint32_t keys[2];  // of the first moment and the second
+  std::uint32_t time;     // step * kGolden
+};
+
+// What a step is for every element of a parameter.
 struct AdamWJob {
   float beta1, beta2, rest1, rest2, eps, decay;
   float rate;  // lr / (1 - beta1^step)
@@ -105,160 +126,154 @@ HWY_INLINE float power_of_two(std::int32_t exponent) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23);
 }
 
-constexpr std::uint32_t kSpread = 0x9E3779B1u;
+// How a block's values become halves.
+struct Encoding {
+  float scale;  // brings the largest into [2^14, 2^15)
+  float half_scale;
+  std::uint32_t time;  // of the dither
+};
 
-// What tells the elements from `index` on apart.
-HWY_INLINE VU spread(std::int64_t index) {
-  const DU du;
-  return hn::Add(hn::Mul(hn::Iota(du, 0), hn::Set(du, kSpread)),
-                 hn::Set(du, static_cast<std::uint32_t>(index) * kSpread));
+// The exponent follows from the largest magnitude of the block.
+HWY_INLINE Encoding set_exponent(VI largest_bits, std::int8_t* exponent_at, std::uint32_t key, std::uint32_t time,
+                                 std::int64_t index) {
+  const std::int32_t largest = hn::GetLane(hn::MaxOfLanes(DI(), largest_bits));
+  const std::int32_t exponent = std::max(-126, (largest >> 23) - 127 - 14);
+  *exponent_at = static_cast<std::int8_t>(exponent);
+  const float scale = power_of_two(-exponent);
+  return {scale, 0.5f * scale, mix32(key ^ static_cast<std::uint32_t>(index)) + time};
 }
 
-// 13 bits: the upper ones of a hash, to which more mixing of the lower ones would add nothing.
-HWY_INLINE VU dither(VU spread_index, VU key, VU step) {
-  const DU du;
-  VU x = hn::Xor(spread_index, key);
-  x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(du, 0x7FEB352Du));
-  x = hn::Mul(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(du, 0x846CA68Bu));
-  return hn::ShiftRight<19>(hn::Add(x, step));
-}
-
-// |x| < 2^15 as f16 bits: up where the dither passes what is cut off, down elsewhere.
-HWY_INLINE VI dithered(VI magnitude, VU noise) {
+// Lanes of the block from i on, as f16: up where the dither passes what is cut off, down elsewhere.
+template <bool kSigned>
+HWY_INLINE void write_halves(const Encoding encoding, std::int64_t i, VF x, half* to) {
   const DF df;
   const DU du;
   const DI di;
-  // Below 2^-14 the steps of f16 stay 2^-24. Adding 2^-14 brings such an x to where the lowest 13 bits of an f32 count
-  // parts of a step, as they do above; there, x is the larger of the two.
-  const VF lifted = hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0x1p-14f));
-  const VI fixed = hn::Max(magnitude, hn::Sub(hn::BitCast(di, lifted), hn::Set(di, 1 << 23)));
+  const VI raw = hn::BitCast(di, x);
+  const VI magnitude = kSigned ? magnitude_of(raw) : raw;
+  const VF scaled = hn::Mul(hn::BitCast(df, magnitude), hn::Set(df, encoding.scale));
+  // Below 2^-14 the steps of f16 stay 2^-24. x / 2 + 2^-15 brings such an x to where the lowest 13 bits of an f32 count
+  // parts of a step, as they do above; there, x is the larger of the two. (Halving is exact: fused or not, same bits.)
+  const VF lifted = hn::MulAdd(hn::BitCast(df, magnitude), hn::Set(df, encoding.half_scale), hn::Set(df, 0x1p-15f));
+  const VI fixed = hn::Max(hn::BitCast(di, scaled), hn::BitCast(di, lifted));
+  const VU noise = hn::ShiftRight<19>(hn::Add(hn::Load(du, kPhases.values + i), hn::Set(du, encoding.time)));
   const VU cut = hn::ShiftRight<13>(hn::Add(hn::BitCast(du, fixed), noise));
-  return hn::Sub(hn::BitCast(di, cut), hn::Set(di, 112 << 10));
+  VI bits = hn::Sub(hn::BitCast(di, cut), hn::Set(di, 112 << 10));  // the exponents' biases are 127 and 15
+  if constexpr (kSigned) {
+    bits = hn::Or(bits, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, hn::Xor(raw, magnitude)))));
+  } else {
+    // A root of a second moment above 0 stays above 0: one that vanished would make an update a division by eps.
+    bits = hn::Max(bits, hn::Min(raw, hn::Set(di, 1)));
+  }
+  compute::HWY_NAMESPACE::store_half_bits(du, hn::BitCast(du, bits), to + i);
 }
 
-// A moment on its way through a block: from its values, and as values back. kWhich is 0 for the first moment, or 1 for
-// the second. `largest` passes from store() to store() and to finish().
-template <class T, int kWhich>
-class Passing;
+HWY_INLINE VF read_halves(const half* from, float scale) {
+  return hn::Mul(compute::HWY_NAMESPACE::load_halves(DF(), from), hn::Set(DF(), scale));
+}
 
-template <int kWhich>
-class Passing<float, kWhich> {
- public:
-  explicit Passing(const Moment<float>& moment) : values_(moment.values) {}
-  HWY_INLINE VF load(std::int64_t i) const { return hn::LoadU(DF(), values_ + i); }
-  HWY_INLINE void store(std::int64_t i, VF x, VI& /*largest*/) { hn::StoreU(x, DF(), values_ + i); }
-  void finish(const Dither&, std::int64_t, VI) {}
+HWY_INLINE VF first_moment(const AdamWJob& job, VF before, VF gradient) {
+  const DF df;
+  return fma(hn::Set(df, job.beta1), before, hn::Mul(hn::Set(df, job.rest1), gradient));
+}
+HWY_INLINE VF second_moment(const AdamWJob& job, VF before, VF gradient) {
+  const DF df;
+  return fma(hn::Set(df, job.beta2), before, hn::Mul(hn::Set(df, job.rest2), hn::Mul(gradient, gradient)));
+}
+HWY_INLINE void descend(const AdamWJob& job, VF m, VF s, float* p) {
+  const DF df;
+  const VF direction = hn::Div(m, fma(s, hn::Set(df, job.root), hn::Set(df, job.eps)));
+  const VF decayed = hn::Mul(hn::LoadU(df, p), hn::Set(df, job.decay));
+  hn::StoreU(fma(hn::Set(df, -job.rate), direction, decayed), df, p);
+}
 
- private:
-  float* values_;
-};
-
-// The block's new exponent follows from its largest value, so what is stored waits here until all are known.
-template <int kWhich>
-class Passing<half, kWhich> {
- public:
-  explicit Passing(const Moment<half>& moment) : moment_(moment), scale_(power_of_two(*moment.exponent)) {}
-  HWY_INLINE VF load(std::int64_t i) const {
-    return hn::Mul(compute::HWY_NAMESPACE::load_halves(DF(), moment_.values + i), hn::Set(DF(), scale_));
+// Jobs come by value: the compiler then knows that no store changes them.
+HWY_INLINE void adamw_block(const AdamWJob job, std::int64_t /*index*/, float* HWY_RESTRICT p,
+                            const float* HWY_RESTRICT g, const Moment<float>& m_at, const Moment<float>& v_at) {
+  const DF df;
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
+    const VF gradient = hn::LoadU(df, g + i);
+    const VF m = first_moment(job, hn::LoadU(df, m_at.values + i), gradient);
+    const VF v = second_moment(job, hn::LoadU(df, v_at.values + i), gradient);
+    hn::StoreU(m, df, m_at.values + i);
+    hn::StoreU(v, df, v_at.values + i);
+    descend(job, m, hn::Sqrt(v), p + i);
   }
-  HWY_INLINE void store(std::int64_t i, VF x, VI& largest) {
-    hn::Store(x, DF(), waiting_ + i);
-    largest = hn::Max(largest, magnitude(hn::BitCast(DI(), x)));
-  }
-  HWY_INLINE void finish(const Dither& job, std::int64_t first, VI largest_bits) {
-    const DF df;
-    const DU du;
-    const DI di;
-    const std::int32_t largest = hn::GetLane(hn::MaxOfLanes(di, largest_bits));
-    const std::int32_t exponent = std::max(-126, (largest >> 23) - 127 - 14);
-    *moment_.exponent = static_cast<std::int8_t>(exponent);
-    const VF scale = hn::Set(df, power_of_two(-exponent));
-    const VU key = hn::Set(du, job.keys[kWhich]);
-    const VU step = hn::Set(du, job.step * 0x9E3779B9u);
-    const VU stride = hn::Set(du, static_cast<std::uint32_t>(lanes()) * kSpread);
-    VU index = spread(first);
-    half* const values = moment_.values;
-    for (std::int64_t i = 0; i < kBlock; i += lanes()) {
-      const VI x = hn::BitCast(di, hn::Mul(hn::Load(df, waiting_ + i), scale));
-      const VU noise = dither(index, key, step);
-      index = hn::Add(index, stride);
-      VI bits = dithered(magnitude(x), noise);
-      if constexpr (kWhich == 0) {
-        bits = hn::Or(bits, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, hn::Xor(x, magnitude(x))))));
-      } else {
-        // A root of a second moment above 0 stays above 0: one that vanished would make an update a division by eps.
-        bits = hn::Max(bits, hn::Min(x, hn::Set(di, 1)));
-      }
-      compute::HWY_NAMESPACE::store_half_bits(du, hn::BitCast(du, bits), values + i);
-    }
-  }
+}
 
- private:
-  // The second moment's root is never negative.
-  static HWY_INLINE VI magnitude(VI bits) { return kWhich == 0 ? magnitude_of(bits) : bits; }
+HWY_INLINE void adamw_block(const AdamWJob job, std::int64_t index, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
+                            const Moment<half>& m_at, const Moment<half>& s_at) {
+  const DF df;
+  const float m_scale = power_of_two(*m_at.exponent);
+  const float s_scale = power_of_two(*s_at.exponent);
+  HWY_ALIGN float m_waiting[kBlock];
+  HWY_ALIGN float s_waiting[kBlock];
+  VI m_largest = hn::Zero(DI());
+  VI s_largest = hn::Zero(DI());
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
+    const VF gradient = hn::LoadU(df, g + i);
+    const VF m = first_moment(job, read_halves(m_at.values + i, m_scale), gradient);
+    const VF before = read_halves(s_at.values + i, s_scale);
+    const VF s = hn::Sqrt(second_moment(job, hn::Mul(before, before), gradient));
+    hn::Store(m, df, m_waiting + i);
+    hn::Store(s, df, s_waiting + i);
+    m_largest = hn::Max(m_largest, magnitude_of(hn::BitCast(DI(), m)));
+    s_largest = hn::Max(s_largest, hn::BitCast(DI(), s));
+  }
+  const Encoding m_encoding = set_exponent(m_largest, m_at.exponent, job.dither.keys[0], job.dither.time, index);
+  const Encoding s_encoding = set_exponent(s_largest, s_at.exponent, job.dither.keys[1], job.dither.time, index);
+  // The division is here, and not beside the root, because this loop has more for the processor to do meanwhile.
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
+    const VF m = hn::Load(df, m_waiting + i);
+    const VF s = hn::Load(df, s_waiting + i);
+    descend(job, m, s, p + i);
+    write_halves<true>(m_encoding, i, m, m_at.values);
+    write_halves<false>(s_encoding, i, s, s_at.values);
+  }
+}
 
-  Moment<half> moment_;
-  float scale_;
-  HWY_ALIGN float waiting_[kBlock];
-};
+// Moves p; the momentum after the step.
+HWY_INLINE VF descend(const SgdJob& job, VF momentum_before, const float* g, float* p) {
+  const DF df;
+  const VF momentum = hn::Set(df, job.momentum);
+  const VF before = hn::LoadU(df, p);
+  const VF gradient = fma(hn::Set(df, job.weight_decay), before, hn::LoadU(df, g));
+  const VF moved = fma(momentum, momentum_before, gradient);
+  const VF direction = job.nesterov ? fma(momentum, moved, gradient) : moved;
+  hn::StoreU(fma(hn::Set(df, -job.lr), direction, before), df, p);
+  return moved;
+}
 
 // What the optimizer without momentum remembers.
 struct Nothing {};
-template <>
-class Passing<Nothing, 0> {
- public:
-  explicit Passing(const Moment<Nothing>&) {}
-  HWY_INLINE VF load(std::int64_t) const { return hn::Zero(DF()); }
-  void store(std::int64_t, VF, VI&) {}
-  void finish(const Dither&, std::int64_t, VI) {}
-};
-
-template <class T>
-HWY_INLINE void adamw_block(const AdamWJob& job, std::int64_t first, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
-                            const Moment<T>& first_moment, const Moment<T>& second_moment) {
-  const DF df;
-  const VF beta1 = hn::Set(df, job.beta1), rest1 = hn::Set(df, job.rest1);
-  const VF beta2 = hn::Set(df, job.beta2), rest2 = hn::Set(df, job.rest2);
-  const VF eps = hn::Set(df, job.eps), root = hn::Set(df, job.root);
-  const VF decay = hn::Set(df, job.decay), rate = hn::Set(df, -job.rate);
-  Passing<T, 0> first_passing(first_moment);
-  Passing<T, 1> second_passing(second_moment);
-  VI first_largest = hn::Zero(DI());
-  VI second_largest = hn::Zero(DI());
-  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
-    const VF gradient = hn::LoadU(df, g + i);
-    const VF m = fma(beta1, first_passing.load(i), hn::Mul(rest1, gradient));
-    VF before = second_passing.load(i);
-    if constexpr (std::is_same_v<T, half>) before = hn::Mul(before, before);
-    const VF v = fma(beta2, before, hn::Mul(rest2, hn::Mul(gradient, gradient)));
-    const VF s = hn::Sqrt(v);
-    first_passing.store(i, m, first_largest);
-    second_passing.store(i, std::is_same_v<T, half> ? s : v, second_largest);
-    const VF direction = hn::Div(m, fma(s, root, eps));
-    hn::StoreU(fma(rate, direction, hn::Mul(hn::LoadU(df, p + i), decay)), df, p + i);
-  }
-  first_passing.finish(job.dither, first, first_largest);
-  second_passing.finish(job.dither, first, second_largest);
+HWY_INLINE void sgd_block(const SgdJob job, std::int64_t /*index*/, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
+                          const Moment<Nothing>& /*at*/) {
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) descend(job, hn::Zero(DF()), g + i, p + i);
 }
 
-template <class T>
-HWY_INLINE void sgd_block(const SgdJob& job, std::int64_t first, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
-                          const Moment<T>& moment) {
+HWY_INLINE void sgd_block(const SgdJob job, std::int64_t /*index*/, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
+                          const Moment<float>& at) {
   const DF df;
-  const VF momentum = hn::Set(df, job.momentum);
-  const VF weight_decay = hn::Set(df, job.weight_decay);
-  const VF rate = hn::Set(df, -job.lr);
-  Passing<T, 0> passing(moment);
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
+    hn::StoreU(descend(job, hn::LoadU(df, at.values + i), g + i, p + i), df, at.values + i);
+  }
+}
+
+HWY_INLINE void sgd_block(const SgdJob job, std::int64_t index, float* HWY_RESTRICT p, const float* HWY_RESTRICT g,
+                          const Moment<half>& at) {
+  const DF df;
+  const float scale = power_of_two(*at.exponent);
+  HWY_ALIGN float waiting[kBlock];
   VI largest = hn::Zero(DI());
   for (std::int64_t i = 0; i < kBlock; i += lanes()) {
-    const VF before = hn::LoadU(df, p + i);
-    const VF gradient = fma(weight_decay, before, hn::LoadU(df, g + i));
-    const VF moved = fma(momentum, passing.load(i), gradient);
-    passing.store(i, moved, largest);
-    const VF direction = job.nesterov ? fma(momentum, moved, gradient) : moved;
-    hn::StoreU(fma(rate, direction, before), df, p + i);
+    const VF m = descend(job, read_halves(at.values + i, scale), g + i, p + i);
+    hn::Store(m, df, waiting + i);
+    largest = hn::Max(largest, magnitude_of(hn::BitCast(DI(), m)));
   }
-  passing.finish(job.dither, first, largest);
+  const Encoding encoding = set_exponent(largest, at.exponent, job.dither.keys[0], job.dither.time, index);
+  for (std::int64_t i = 0; i < kBlock; i += lanes()) {
+    write_halves<true>(encoding, i, hn::Load(df, waiting + i), at.values);
+  }
 }
 
 // The last block where it is not full, as a full one with zeros behind.
@@ -283,7 +298,7 @@ void AdamWBlocks(const AdamWJob& job, std::int64_t n, float* p, const float* g, 
     Moment<T> s = moment_of<T, 2>(state, 1, n, block);
     const std::int64_t count = n - start;
     if (count >= kBlock) {
-      adamw_block(job, start, p + start, g + start, m, s);
+      adamw_block(job, block, p + start, g + start, m, s);
       continue;
     }
     Padded<float> parameter(p + start, count);
@@ -293,7 +308,7 @@ void AdamWBlocks(const AdamWJob& job, std::int64_t n, float* p, const float* g, 
     Padded<T> second_moment(s.values, count);
     m.values = first_moment.values;
     s.values = second_moment.values;
-    adamw_block(job, start, parameter.values, gradient, m, s);
+    adamw_block(job, block, parameter.values, gradient, m, s);
     parameter.write_back();
     first_moment.write_back();
     second_moment.write_back();
@@ -309,18 +324,18 @@ void SgdBlocks(const SgdJob& job, std::int64_t n, float* p, const float* g, void
     Moment<T> m{};
     if constexpr (!std::is_same_v<T, Nothing>) m = moment_of<T, 1>(state, 0, n, block);
     if (count >= kBlock) {
-      sgd_block(job, start, p + start, g + start, m);
+      sgd_block(job, block, p + start, g + start, m);
       continue;
     }
     Padded<float> parameter(p + start, count);
     float gradient[kBlock] = {};
     std::copy_n(g + start, count, gradient);
     if constexpr (std::is_same_v<T, Nothing>) {
-      sgd_block(job, start, parameter.values, gradient, m);
+      sgd_block(job, block, parameter.values, gradient, m);
     } else {
       Padded<T> moment(m.values, count);
       m.values = moment.values;
-      sgd_block(job, start, parameter.values, gradient, m);
+      sgd_block(job, block, parameter.values, gradient, m);
       moment.write_back();
     }
     parameter.write_back();
@@ -381,24 +396,18 @@ namespace {
 
 constexpr std::int64_t kGrain = 16;  // blocks: less is not worth a thread
 
-std::uint32_t mix32(std::uint32_t x) {
-  x = (x ^ (x >> 16)) * 0x7FEB352Du;
-  x = (x ^ (x >> 15)) * 0x846CA68Bu;
-  return x ^ (x >> 16);
-}
-
 std::uint32_t dither_key(std::uint64_t seed, std::uint64_t parameter, std::uint32_t moment) {
   std::uint32_t key = 0x243F6A88u;
   for (const std::uint64_t value : {seed, parameter, std::uint64_t{moment}}) {
     key = mix32(key ^ static_cast<std::uint32_t>(value));
-    key = mix32(key ^ static_cast<std::uint32_t>(value >> 32) ^ 0x9E3779B9u);
+    key = mix32(key ^ static_cast<std::uint32_t>(value >> 32) ^ kGolden);
   }
   return key;
 }
 
 Dither dither_of(const State& state, std::int64_t step) {
   return {{dither_key(state.seed, state.parameter, 0), dither_key(state.seed, state.parameter, 1)},
-          static_cast<std::uint32_t>(step)};
+          static_cast<std::uint32_t>(step) * kGolden};
 }
 
 // By multiplication alone: the C library's pow() may differ in its last bit from machine to machine.

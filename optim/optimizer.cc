@@ -37,7 +37,7 @@ std::string label(const Parameter& parameter, std::size_t index) {
 }
 
 void check_lr(const std::string& kind, float lr, SourceLocation where) {
-  require_option(lr >= 0 && std::isfinite(lr), kind.c_str(), "lr must be 0 or more", lr, where);
+  require_option(lr >= 0 && std::isfinite(lr), kind, "lr must be 0 or more", lr, where);
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ Optimizer::Optimizer(const char* kind, const std::vector<Parameter>& parameters,
     const Parameter& parameter = parameters[i];
     const std::string name = label(parameter, i);
     if (!parameter.defined() || !parameter.is_leaf()) fail("'" + name + "' is not a leaf, so it cannot be optimized");
-    if (&parameter.session() != &parameters.front().session()) fail("'" + name + "' belongs to another session");
+    if (&parameter.session() != &Session::current()) fail("'" + name + "' belongs to another session");
     std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen_;
     const auto known = [&](const Slot& slot) { return slot.parameter.same(parameter); };
     if (std::none_of(list.begin(), list.end(), known)) list.push_back({parameter, name, {}});
@@ -70,14 +70,25 @@ Optimizer::Optimizer(const char* kind, const std::vector<Parameter>& parameters,
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::set_lr(float lr) {
-  check_lr(kind_, lr, {});
+void Optimizer::set_lr(float lr, SourceLocation where) {
+  check_lr(kind_, lr, where);
   lr_ = lr;
 }
 
-void Optimizer::set_steps(std::int64_t steps) {
-  if (steps < 0) throw Error("[" + kind_ + "] the number of steps cannot be " + std::to_string(steps));
+void Optimizer::set_steps(std::int64_t steps, SourceLocation where) {
+  if (steps < 0) {
+    throw Error("[" + kind_ + "] the number of steps cannot be " + std::to_string(steps) + " (at " + to_string(where) +
+                ")");
+  }
   steps_ = steps;
+}
+
+std::vector<Parameter> Optimizer::state() const {
+  std::vector<Parameter> result;
+  for (const Slot& slot : slots_) {
+    if (slot.state.defined()) result.emplace_back(slot.state, slot.name + "." + kind_);
+  }
+  return result;
 }
 
 void Optimizer::zero_grad() {

@@ -1,8 +1,10 @@
 // What the update ops of all optimizers share.
 #pragma once
 
+#include <cstdio>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "optim/kernels.h"
 #include "tidemark/op.h"
@@ -27,11 +29,13 @@ inline Prepared prepare_update(Prep& prep, std::span<const Meta> in, double flop
   return prepared;
 }
 
-// Throws Error unless the option holds: "[AdamW] beta1 must be from 0 to below 1, not 1.500000 (at train.cc:7)".
-inline void require_option(bool holds, const char* kind, const std::string& allowed, double value,
+// Throws Error unless the option holds: "[AdamW] beta1 must be from 0 to below 1, not 1.5 (at train.cc:7)".
+inline void require_option(bool holds, std::string_view kind, std::string_view allowed, float value,
                            SourceLocation where) {
   if (holds) return;
-  throw Error(std::string("[") + kind + "] " + allowed + ", not " + std::to_string(value) + " (at " + to_string(where) +
+  char number[32];
+  std::snprintf(number, sizeof number, "%.9g", static_cast<double>(value));
+  throw Error("[" + std::string(kind) + "] " + std::string(allowed) + ", not " + number + " (at " + to_string(where) +
               ")");
 }
 

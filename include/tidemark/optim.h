@@ -31,18 +31,15 @@ class Optimizer {
   void step(SourceLocation where = SourceLocation::current());
   void zero_grad();
   float lr() const { return lr_; }
-  void set_lr(float lr);
+  void set_lr(float lr, SourceLocation where = SourceLocation::current());
   // Steps taken by this optimizer: what bias correction and dither count. Set it when a run is resumed.
   std::int64_t steps() const { return steps_; }
-  void set_steps(std::int64_t steps);
+  void set_steps(std::int64_t steps, SourceLocation where = SourceLocation::current());
+  // What the optimizer remembers, one tensor of bytes a parameter, to be saved and assigned again: a run that is
+  // resumed with these, its parameters, steps() and the session's seed goes on as if it had never stopped.
+  std::vector<Parameter> state() const;
 
  protected:
-  // A parameter and what the optimizer remembers about it, packed as optim/kernels.h says; undefined: nothing.
-  struct Slot {
-    Tensor parameter;
-    std::string name;
-    Tensor state;
-  };
   // `kind` is the optimizer's name, for messages; its state holds this many moments a parameter, in f16 or f32.
   Optimizer(const char* kind, const std::vector<Parameter>& parameters, float lr, int moments, DType state,
             SourceLocation where);
@@ -50,9 +47,15 @@ class Optimizer {
   // The op that takes {parameter, gradient, state (where there is one)} and updates the first and the last.
   virtual std::shared_ptr<const AnyOp> update(std::uint64_t slot) const = 0;
   std::uint64_t seed() const { return seed_; }
-  const std::vector<Slot>& slots() const { return slots_; }
 
  private:
+  // A parameter and what the optimizer remembers about it, packed as optim/kernels.h says; undefined: nothing.
+  struct Slot {
+    Tensor parameter;
+    std::string name;
+    Tensor state;
+  };
+
   std::string kind_;
   std::vector<Slot> slots_;
   std::vector<Slot> frozen_;  // when the optimizer was made

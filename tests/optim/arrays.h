@@ -1,0 +1,119 @@
+// A parameter with its gradient and its packed state in plain memory, and the same optimizer in double precision.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "compute/half.h"
+#include "compute/philox.h"
+#include "optim/kernels.h"
+
+namespace tidemark::optim::testing {
+
+struct Arrays {
+  static constexpr std::size_t kGuard = 64;  // elements and bytes behind the end that nobody may touch
+
+  Arrays(Format format_of_state, int moments_of_state, std::int64_t n)
+      : format(format_of_state),
+        moments(moments_of_state),
+        p(static_cast<std::size_t>(n) + kGuard),
+        g(static_cast<std::size_t>(n)),
+        bytes(static_cast<std::size_t>(state_bytes(format, moments, n)) + kGuard) {
+    std::fill(p.end() - kGuard, p.end(), -7.0f);
+    std::fill(bytes.end() - kGuard, bytes.end(), std::byte{0x5a});
+  }
+
+  std::int64_t size() const { return static_cast<std::int64_t>(g.size()); }
+  std::span<float> parameters() { return {p.data(), g.size()}; }
+  State state() { return {.format = format, .bytes = bytes.data(), .seed = 11, .parameter = 3}; }
+  void forget() { std::fill(bytes.begin(), bytes.end() - kGuard, std::byte{0}); }
+  bool guards_whole() const {
+    return std::count(p.end() - kGuard, p.end(), -7.0f) == kGuard &&
+           std::count(bytes.end() - kGuard, bytes.end(), std::byte{0x5a}) == kGuard;
+  }
+
+  void step(const AdamWStep& adamw_step, int threads = 1) {
+    adamw(adamw_step, size(), p.data(), g.data(), state(), threads);
+  }
+  void step(const SgdStep& sgd_step, int threads = 1) { sgd(sgd_step, size(), p.data(), g.data(), state(), threads); }
+
+  compute::half half(int moment, std::int64_t i) const {
+    compute::half bits = 0;
+    std::memcpy(&bits, bytes.data() + 2 * (moment * size() + i), sizeof bits);
+    return bits;
+  }
+  int exponent(int moment, std::int64_t i) const {
+    return static_cast<std::int8_t>(
+        bytes[static_cast<std::size_t>(2 * moments * size() + moment * blocks_of(size()) + i / kBlock)]);
+  }
+  // What is stored: the moments, the second one as its root.
+  double value(int moment, std::int64_t i) const {
+    if (format == Format::kF16) {
+      return std::ldexp(static_cast<double>(compute::half_to_float(half(moment, i))), exponent(moment, i));
+    }
+    float value = 0;
+    std::memcpy(&value, bytes.data() + 4 * (moment * size() + i), sizeof value);
+    return moment == 0 ? static_cast<double>(value) : std::sqrt(static_cast<double>(value));
+  }
+
+  Format format;
+  int moments;
+  std::vector<float> p, g;
+  std::vector<std::byte> bytes;
+};
+
+// The same bits in parameters and state.
+inline bool same_bits(const Arrays& a, const Arrays& b) {
+  return a.p.size() == b.p.size() && a.bytes.size() == b.bytes.size() &&
+         std::memcmp(a.p.data(), b.p.data(), a.p.size() * sizeof(float)) == 0 &&
+         std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+}
+
+inline void fill_normal(std::span<float> out, std::uint64_t stream, float scale) {
+  compute::random_normal({17, stream}, 0, static_cast<std::int64_t>(out.size()), out.data());
+  for (float& x : out) x *= scale;
+}
+
+// Normal, times 2^-k with k from 0 to `octaves` - 1, one after another.
+inline void fill_spread(std::span<float> out, std::uint64_t stream, int octaves) {
+  fill_normal(out, stream, 1);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::ldexp(out[i], -static_cast<int>(i % octaves));
+}
+
+struct AdamW64 {
+  explicit AdamW64(std::span<const float> initial) : p(initial.begin(), initial.end()), m(p.size()), v(p.size()) {}
+  void step(const AdamWStep& step, std::span<const float> g) {
+    const double beta1 = step.beta1;
+    const double beta2 = step.beta2;
+    const double correction1 = 1 - std::pow(beta1, static_cast<double>(step.step));
+    const double correction2 = 1 - std::pow(beta2, static_cast<double>(step.step));
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      const double gradient = g[i];
+      m[i] = beta1 * m[i] + (1 - beta1) * gradient;
+      v[i] = beta2 * v[i] + (1 - beta2) * gradient * gradient;
+      p[i] -= static_cast<double>(step.lr) * step.weight_decay * p[i];
+      p[i] -= step.lr * (m[i] / correction1) / (std::sqrt(v[i] / correction2) + step.eps);
+    }
+  }
+  std::vector<double> p, m, v;
+};
+
+struct Sgd64 {
+  explicit Sgd64(std::span<const float> initial) : p(initial.begin(), initial.end()), m(p.size()) {}
+  void step(const SgdStep& step, std::span<const float> g) {
+    const double momentum = step.momentum;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      const double gradient = g[i] + step.weight_decay * p[i];
+      m[i] = momentum * m[i] + gradient;
+      p[i] -= step.lr * (step.nesterov ? gradient + momentum * m[i] : m[i]);
+    }
+  }
+  std::vector<double> p, m;
+};
+
+}  // namespace tidemark::optim::testing

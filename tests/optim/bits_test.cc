@@ -1,0 +1,172 @@
+// Equal bits, by memcmp over parameters and state: at every number of threads, on every instruction set, for a partial
+// last block, and after a run was stopped and resumed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/compute/targets.h"
+#include "tests/optim/arrays.h"
+
+namespace tidemark::optim {
+namespace {
+
+using testing::Arrays;
+
+struct Kind {
+  const char* name;
+  Format format;
+  int moments;
+  std::function<void(Arrays&, std::int64_t, int)> step;  // of this number, on so many threads
+};
+
+std::vector<Kind> kinds() {
+  const auto adamw = [](Arrays& arrays, std::int64_t t, int threads) {
+    arrays.step(AdamWStep{.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.1f, .step = t},
+                threads);
+  };
+  const auto sgd = [](float momentum, bool nesterov) {
+    return [=](Arrays& arrays, std::int64_t t, int threads) {
+      arrays.step(SgdStep{.lr = 1e-2f, .momentum = momentum, .weight_decay = 1e-3f, .nesterov = nesterov, .step = t},
+                  threads);
+    };
+  };
+  return {{"adamw f16", Format::kF16, 2, adamw},
+          {"adamw f32", Format::kF32, 2, adamw},
+          {"sgd f16", Format::kF16, 1, sgd(0.9f, false)},
+          {"sgd f32", Format::kF32, 1, sgd(0.9f, false)},
+          {"sgd nesterov f16", Format::kF16, 1, sgd(0.9f, true)},
+          {"sgd nesterov f32", Format::kF32, 1, sgd(0.9f, true)},
+          {"sgd without momentum", Format::kF16, 0, sgd(0, false)}};
+}
+
+// Gradients of every kind: spread over 40 octaves, zeros, subnormals, the largest and the smallest that there are.
+void fill_hostile(Arrays& arrays, std::uint64_t stream) {
+  testing::fill_spread(arrays.g, stream, 40);
+  for (std::size_t i = 0; i < arrays.g.size(); ++i) {
+    const std::size_t what = (i * 2654435761u + stream) % 97;
+    if (what < 10) arrays.g[i] = 0;
+    if (what == 10) arrays.g[i] = -0.0f;
+    if (what == 11) arrays.g[i] = std::numeric_limits<float>::denorm_min();
+    if (what == 12) arrays.g[i] = -1e-40f;
+    if (what == 13) arrays.g[i] = std::numeric_limits<float>::min();
+    if (what == 14 && i / 256 % 5 == 1) arrays.g[i] = std::nextafter(kGradientLimit, 0.0f);
+    if (i / 256 % 7 == 3) arrays.g[i] = 0;  // whole blocks
+    if (i / 256 % 7 == 5) arrays.g[i] *= 1e-30f;
+  }
+}
+
+constexpr int kSteps = 6;
+Arrays run(const Kind& kind, std::int64_t n, int threads, int first = 1, int last = kSteps,
+           std::optional<Arrays> from = {}) {
+  Arrays arrays = from ? *from : Arrays(kind.format, kind.moments, n);
+  if (!from) testing::fill_normal(arrays.parameters(), 99, 1);
+  for (int t = first; t <= last; ++t) {
+    fill_hostile(arrays, static_cast<std::uint64_t>(t));
+    kind.step(arrays, t, threads);
+  }
+  return arrays;
+}
+
+TEST(Bits, AreEqualAtEveryNumberOfThreads) {
+  for (const Kind& kind : kinds()) {
+    for (const std::int64_t n : {1, 255, 256, 257, 8191, 100'003, 1'000'003}) {
+      const Arrays one = run(kind, n, 1, 1, n > 500'000 ? 2 : kSteps);
+      for (const int threads : {2, 3}) {
+        EXPECT_TRUE(same_bits(one, run(kind, n, threads, 1, n > 500'000 ? 2 : kSteps)))
+            << kind.name << ", " << n << " elements, " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(Bits, AreEqualOnEveryInstructionSet) {
+  for (const Kind& kind : kinds()) {
+    std::optional<Arrays> first;
+    std::string first_target;
+    int targets = 0;
+    for_each_target([&](const std::string& target) {
+      const Arrays arrays = run(kind, 40'003, 1);
+      if (!first) {
+        first = arrays;
+        first_target = target;
+      }
+      EXPECT_TRUE(same_bits(*first, arrays)) << kind.name << " on " << target << " and on " << first_target;
+      ++targets;
+    });
+    EXPECT_GE(targets, 2);
+  }
+}
+
+TEST(Bits, OfGradientChecksAreEqualOnEveryInstructionSet) {
+  std::vector<float> g(1000, 1.0f);
+  for_each_target([&](const std::string& target) {
+    for (std::size_t at = 0; at < g.size(); at += 37) {
+      g[at] = -std::nanf("");
+      EXPECT_FALSE(all_finite(g.data(), 1000, 1)) << target << " at " << at;
+      g[at] = 1;
+      EXPECT_TRUE(all_finite(g.data(), 1000, 1)) << target;
+    }
+  });
+}
+
+// The last block is treated as a full one with zeros behind, and nothing behind it is touched.
+TEST(Bits, OfAPartialBlockAreThoseOfAFullOne) {
+  for (const Kind& kind : kinds()) {
+    for (const std::int64_t n : {1, 2, 15, 100, 255, 257, 300, 511, 1'000'003}) {
+      const std::int64_t whole = blocks_of(n) * kBlock;
+      Arrays part(kind.format, kind.moments, n);
+      Arrays full(kind.format, kind.moments, whole);
+      testing::fill_normal(part.parameters(), 5, 1);
+      std::copy_n(part.p.begin(), n, full.p.begin());
+      for (int t = 1; t <= (n > 1000 ? 1 : kSteps); ++t) {
+        fill_hostile(part, static_cast<std::uint64_t>(t));
+        std::copy_n(part.g.begin(), n, full.g.begin());
+        kind.step(part, t, 2);
+        kind.step(full, t, 2);
+      }
+      EXPECT_TRUE(part.guards_whole() && full.guards_whole()) << kind.name << ", " << n << " elements";
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        ASSERT_EQ(std::memcmp(&part.p[at], &full.p[at], sizeof(float)), 0) << kind.name << " " << i << " of " << n;
+        for (int moment = 0; moment < kind.moments; ++moment) {
+          ASSERT_EQ(part.value(moment, i), full.value(moment, i)) << kind.name << " " << i << " of " << n;
+        }
+      }
+    }
+  }
+}
+
+TEST(Bits, AreEqualAfterAResume) {
+  for (const Kind& kind : kinds()) {
+    const Arrays whole = run(kind, 5003, 2);
+    Arrays half = run(kind, 5003, 1, 1, kSteps / 2);
+    Arrays resumed(kind.format, kind.moments, 5003);
+    resumed.p = half.p;
+    resumed.bytes = half.bytes;
+    EXPECT_FALSE(same_bits(whole, half)) << kind.name;
+    EXPECT_TRUE(same_bits(whole, run(kind, 5003, 2, kSteps / 2 + 1, kSteps, resumed))) << kind.name;
+  }
+}
+
+// What is stored depends on the step's number: the dither of step 4 is not that of step 3.
+TEST(Bits, FollowTheStepNumber) {
+  for (const Kind& kind : kinds()) {
+    if (kind.format == Format::kF32 || kind.moments != 1) continue;
+    const Arrays third = run(kind, 512, 1, 3, 3);
+    Arrays other = third;
+    other.forget();
+    kind.step(other, 4, 1);
+    EXPECT_NE(third.bytes, other.bytes) << kind.name;
+  }
+}
+
+}  // namespace
+}  // namespace tidemark::optim

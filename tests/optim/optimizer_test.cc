@@ -1,0 +1,400 @@
+// The optimizers as programs use them: refusals, bytes, which parameters take part, options, resuming.
+#include "tidemark/optim.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tidemark/ops.h"
+#include "tidemark/session.h"
+
+namespace tidemark::optim {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+using Bytes = std::vector<std::uint8_t>;
+
+Bytes bytes_of(const Tensor& tensor) {
+  Bytes bytes(static_cast<std::size_t>(tensor.numel() * size_of(tensor.dtype())));
+  if (tensor.dtype() == u8) return tensor.to_vector<std::uint8_t>();
+  const std::vector<float> values = tensor.to_vector();
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+std::string at_line(int line) { return "(at optimizer_test.cc:" + std::to_string(line) + ")"; }
+
+using Maker = std::function<std::unique_ptr<Optimizer>(const std::vector<Parameter>&)>;
+struct Named {
+  const char* name;
+  Maker make;
+};
+std::vector<Named> optimizers() {
+  return {
+      {"AdamW", [](const auto& p) { return std::make_unique<AdamW>(p, AdamWOptions{.lr = 0.01f}); }},
+      {"AdamW, f32", [](const auto& p) { return std::make_unique<AdamW>(p, AdamWOptions{.lr = 0.01f, .state = f32}); }},
+      {"SGD", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f}); }},
+      {"SGD, f32",
+       [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f, .state = f32}); }},
+      {"SGD, plain", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f}); }}};
+}
+
+// Three parameters of a few blocks, less than one, and one element; each step's gradients are drawn anew.
+struct Problem {
+  explicit Problem(const Maker& make, int threads = 2)
+      : session({.threads = threads, .seed = 5}),
+        parameters{{parameter(normal({4, 150}, 0, 1), "big"), "big"},
+                   {parameter(normal({7, 5}, 0, 1), "small"), "small"},
+                   {parameter(full({1}, 3), "one"), "one"}},
+        optimizer(make(parameters)) {}
+
+  void backward(int t) {
+    optimizer->zero_grad();
+    Tensor loss = full({}, 0);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      std::vector<float> factors(static_cast<std::size_t>(parameters[i].numel()));
+      for (std::size_t k = 0; k < factors.size(); ++k) {
+        factors[k] = std::sin(static_cast<float>(1 + k) * static_cast<float>(t) + static_cast<float>(i));
+      }
+      loss = loss + sum(parameters[i] * tensor(factors, parameters[i].shape()));
+    }
+    loss.backward();
+  }
+  void train(int first, int last) {
+    for (int t = first; t <= last; ++t) {
+      backward(t);
+      optimizer->step();
+    }
+  }
+  // All that a step may change.
+  std::vector<Bytes> everything() const {
+    std::vector<Bytes> all;
+    for (const Parameter& p : parameters) all.push_back(bytes_of(p));
+    for (const Parameter& p : optimizer->state()) all.push_back(bytes_of(p));
+    return all;
+  }
+
+  Session session;
+  std::vector<Parameter> parameters;
+  std::unique_ptr<Optimizer> optimizer;
+};
+
+TEST(Refusal, OfAGradientThatIsNotFiniteChangesNoByteAndTrainingGoesOn) {
+  const float kInf = std::numeric_limits<float>::infinity();
+  for (const auto& [name, make] : optimizers()) {
+    std::vector<Bytes> expected;
+    {
+      Problem undisturbed(make);
+      undisturbed.train(1, 4);
+      expected = undisturbed.everything();
+    }
+    Problem problem(make);
+    problem.train(1, 2);
+    problem.backward(3);
+    const std::vector<Bytes> before = problem.everything();
+    for (Parameter& parameter : problem.parameters) {
+      Tensor gradient = parameter.grad();
+      const std::vector<float> good = gradient.to_vector();
+      for (const std::size_t at : {std::size_t{0}, good.size() / 2, good.size() - 1}) {
+        for (const float bad : {std::nanf(""), kInf, -kInf, 0x1p63f}) {
+          std::vector<float> values = good;
+          values[at] = bad;
+          gradient.assign(std::span<const float>(values));
+          const int line = __LINE__ + 1;
+          EXPECT_THAT([&] { problem.optimizer->step(); },
+                      ThrowsMessage<Error>(AllOf(HasSubstr("the gradient of '" + parameter.name() + "' is not finite"),
+                                                 HasSubstr("changed nothing"), HasSubstr(at_line(line)))))
+              << name;
+          ASSERT_EQ(problem.everything(), before) << name << ": " << bad << " at " << at << " of " << parameter.name();
+          ASSERT_EQ(problem.optimizer->steps(), 2);
+          ASSERT_EQ(problem.session.step(), 2);
+          ASSERT_EQ(std::memcmp(gradient.to_vector().data(), values.data(), 4 * values.size()), 0);
+        }
+      }
+      gradient.assign(std::span<const float>(good));
+    }
+    // The same step with its gradients mended, and another.
+    problem.optimizer->step();
+    problem.train(4, 4);
+    EXPECT_EQ(problem.everything(), expected) << name;
+    EXPECT_EQ(problem.optimizer->steps(), 4);
+    EXPECT_EQ(problem.session.step(), 4);
+  }
+}
+
+TEST(Refusal, NamesTheFirstOfSeveralAndComesFromALossToo) {
+  Session session({.threads = 1});
+  const std::vector<Parameter> parameters = {{parameter(full({3}, 1), "fine"), "fine"},
+                                             {parameter(full({3}, 1), "first"), "fc1.weight"},
+                                             {parameter(full({3}, 1), "second"), {}}};
+  AdamW optimizer(parameters);
+  const float huge = 3e38f;
+  (sum(parameters[0]) + sum(parameters[1] * huge * huge) + sum(parameters[2] * huge * huge)).backward();
+  EXPECT_THAT([&] { optimizer.step(); }, ThrowsMessage<Error>(HasSubstr("'fc1.weight'")));
+  optimizer.zero_grad();
+  (sum(parameters[0]) + sum(parameters[2] * huge * huge)).backward();
+  EXPECT_THAT([&] { optimizer.step(); }, ThrowsMessage<Error>(HasSubstr("'parameter 2'")));
+  EXPECT_EQ(optimizer.steps(), 0);
+  optimizer.zero_grad();
+  sum(parameters[0]).backward();
+  optimizer.step();
+  EXPECT_EQ(optimizer.steps(), 1);
+  EXPECT_NEAR(parameters[0].to_vector()[0], 1 - 1e-3 - 1e-5, 1e-6);
+  EXPECT_EQ(parameters[1].to_vector()[0], 1);
+}
+
+TEST(Bytes, OfParametersGradientsAndStateTogether) {
+  const auto report_of = [](const Maker& make) {
+    Session session({.threads = 1});
+    const std::vector<Parameter> parameters = {{parameter(full({1024, 1024}, 1), "w"), "w"}};
+    const std::unique_ptr<Optimizer> optimizer = make(parameters);
+    sum(parameters[0]).backward();
+    optimizer->step();
+    const Report report = session.report();
+    std::int64_t bytes = 0;
+    for (const Category c : {Category::kParameters, Category::kGradients, Category::kOptimizer}) {
+      bytes += report.live_by_category[static_cast<std::size_t>(c)];
+    }
+    return bytes;
+  };
+  const std::vector<Named> makers = optimizers();
+  constexpr std::int64_t n = 1024 * 1024;
+  EXPECT_EQ(report_of(makers[0].make), 12 * n + 2 * n / 256);  // 12.008 a parameter
+  EXPECT_EQ(report_of(makers[1].make), 16 * n);
+  EXPECT_EQ(report_of(makers[2].make), 10 * n + n / 256);  // 10.004
+  EXPECT_EQ(report_of(makers[3].make), 12 * n);
+  EXPECT_EQ(report_of(makers[4].make), 8 * n);
+}
+
+TEST(Bytes, OfTheStateAreGivenBackWithTheOptimizer) {
+  Session session({.threads = 1});
+  const auto live = [&] { return session.report().live_by_category[static_cast<std::size_t>(Category::kOptimizer)]; };
+  const std::vector<Parameter> parameters = {{parameter(full({512}, 1), "w"), "w"}};
+  {
+    const AdamW optimizer(parameters);
+    EXPECT_GE(live(), 2052);
+  }
+  EXPECT_EQ(live(), 0);
+}
+
+TEST(Parameters, FrozenOnesHaveNoStateAndDoNotMove) {
+  Session session({.threads = 1});
+  std::vector<Parameter> parameters = {
+      {parameter(full({4}, 1), "a"), "a"}, {parameter(full({4}, 2), "b"), "b"}, {parameter(full({4}, 3), "c"), "c"}};
+  parameters[1].set_requires_grad(false);
+  AdamW optimizer(parameters, {.lr = 0.1f});
+  ASSERT_EQ(optimizer.state().size(), 2u);
+  EXPECT_EQ(optimizer.state()[0].name(), "a.AdamW");
+  EXPECT_EQ(optimizer.state()[1].name(), "c.AdamW");
+  const auto backward = [&] { sum(parameters[0] * parameters[1] * parameters[2]).backward(); };
+  backward();
+  optimizer.step();
+  optimizer.zero_grad();
+  EXPECT_NE(parameters[0].to_vector()[0], 1);
+  EXPECT_EQ(parameters[1].to_vector(), std::vector<float>(4, 2));
+  EXPECT_NE(parameters[2].to_vector()[0], 3);
+
+  // Frozen later: passed over, and its state kept for when it goes on.
+  parameters[0].set_requires_grad(false);
+  const Bytes value = bytes_of(parameters[0]);
+  const Bytes state = bytes_of(optimizer.state()[0]);
+  backward();
+  optimizer.step();
+  optimizer.zero_grad();
+  EXPECT_EQ(bytes_of(parameters[0]), value);
+  EXPECT_EQ(bytes_of(optimizer.state()[0]), state);
+  parameters[0].set_requires_grad(true);
+  backward();
+  optimizer.step();
+  optimizer.zero_grad();
+  EXPECT_NE(bytes_of(parameters[0]), value);
+
+  // Thawed after the optimizer was made: there is no state for it.
+  parameters[1].set_requires_grad(true);
+  backward();
+  const std::vector<Bytes> before = {bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])};
+  const int line = __LINE__ + 1;
+  EXPECT_THAT([&] { optimizer.step(); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("'b' was frozen"), HasSubstr("make the optimizer again"), HasSubstr(at_line(line)))));
+  EXPECT_EQ(before, (std::vector<Bytes>{bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])}));
+}
+
+TEST(Parameters, WithoutAGradientArePassedOver) {
+  Session session({.threads = 1});
+  const std::vector<Parameter> parameters = {{parameter(full({4}, 1), "used"), "used"},
+                                             {parameter(full({4}, 2), "unused"), "unused"}};
+  AdamW optimizer(parameters, {.lr = 0.1f, .weight_decay = 0.5f});
+  sum(parameters[0]).backward();
+  optimizer.step();
+  EXPECT_NE(parameters[0].to_vector()[0], 1);
+  EXPECT_EQ(parameters[1].to_vector(), std::vector<float>(4, 2));  // not even decayed
+  // A step without any gradient is none of the optimizer's.
+  optimizer.zero_grad();
+  optimizer.step();
+  EXPECT_EQ(optimizer.steps(), 1);
+}
+
+TEST(Parameters, TiedOnesAreOne) {
+  const auto train = [](bool twice) {
+    Session session({.threads = 1});
+    const Tensor w = parameter(normal({30, 20}, 0, 1), "w");
+    std::vector<Parameter> parameters = {{w, "embedding"}};
+    if (twice) parameters.emplace_back(w, "head");
+    AdamW optimizer(parameters, {.lr = 0.1f});
+    EXPECT_EQ(optimizer.state().size(), 1u);
+    for (int t = 0; t < 3; ++t) {
+      optimizer.zero_grad();
+      sum(w * w + w).backward();  // used twice, as tied weights are
+      optimizer.step();
+    }
+    return std::pair(bytes_of(w), bytes_of(optimizer.state()[0]));
+  };
+  EXPECT_EQ(train(true), train(false));
+}
+
+TEST(Resume, FromSavedBytesInAnotherSessionGivesTheSameBits) {
+  for (const auto& [name, make] : optimizers()) {
+    std::vector<Bytes> parameters;
+    std::vector<Bytes> states;
+    std::vector<Bytes> expected;
+    std::int64_t steps = 0;
+    {
+      Problem whole(make);
+      whole.train(1, 3);
+      for (const Parameter& p : whole.parameters) parameters.push_back(bytes_of(p));
+      for (const Parameter& p : whole.optimizer->state()) states.push_back(bytes_of(p));
+      steps = whole.optimizer->steps();
+      whole.train(4, 6);
+      expected = whole.everything();
+    }
+    Problem resumed(make, 1);
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      std::vector<float> values(parameters[i].size() / sizeof(float));
+      std::memcpy(values.data(), parameters[i].data(), parameters[i].size());
+      resumed.parameters[i].assign(std::span<const float>(values));
+    }
+    std::vector<Parameter> state = resumed.optimizer->state();
+    ASSERT_EQ(state.size(), states.size());
+    for (std::size_t i = 0; i < states.size(); ++i) state[i].assign(std::span<const std::uint8_t>(states[i]));
+    resumed.optimizer->set_steps(steps);
+    resumed.train(4, 6);
+    EXPECT_EQ(resumed.everything(), expected) << name;
+  }
+}
+
+// What the optimizer does is what the kernels do; here only the conventions, in numbers worked out by hand.
+TEST(Steps, FollowTheConventions) {
+  Session session({.threads = 1});
+  const auto trained = [&](auto&& options, int steps) {
+    const Tensor w = parameter(full({1}, 1), "w");
+    using Options = std::remove_cvref_t<decltype(options)>;
+    std::conditional_t<std::is_same_v<Options, AdamWOptions>, AdamW, SGD> optimizer({w}, options);
+    for (int t = 0; t < steps; ++t) {
+      optimizer.zero_grad();
+      sum(w * 2).backward();
+      optimizer.step();
+    }
+    return w.item();
+  };
+  EXPECT_NEAR(trained(SGDOptions{.lr = 0.1f}, 2), 0.6f, 1e-6);
+  EXPECT_NEAR(trained(SGDOptions{.lr = 0.1f, .momentum = 0.5f, .state = f32}, 2), 1 - 0.1f * (2 + 3), 1e-6);
+  EXPECT_NEAR(trained(SGDOptions{.lr = 0.1f, .momentum = 0.5f}, 2), 1 - 0.1f * (2 + 3), 1e-6);
+  EXPECT_NEAR(trained(SGDOptions{.lr = 0.1f, .momentum = 0.5f, .nesterov = true}, 2), 1 - 0.1f * (3 + 3.5f), 1e-6);
+  EXPECT_NEAR(trained(SGDOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 1 - 0.1f * 2.5f, 1e-6);
+  // lr a step, against the gradient's sign.
+  EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0, .state = f32}, 3), 0.7f, 1e-6);
+  EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0}, 3), 0.7f, 2e-4);
+  EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 0.95f - 0.1f, 1e-6);
+}
+
+TEST(Options, ThatAreWrongAreNamedWithTheLine) {
+  Session session({.threads = 1});
+  const std::vector<Parameter> w = {{parameter(full({3}, 1), "w"), "w"}};
+  const float nan = std::nanf("");
+  const float inf = std::numeric_limits<float>::infinity();
+  const auto adamw = [&](const AdamWOptions& options, const char* text) {
+    EXPECT_THAT(
+        [&] {
+          AdamW(w, options, {"train.cc", 7});
+        },
+        ThrowsMessage<Error>(std::string("[AdamW] ") + text + " (at train.cc:7)"));
+  };
+  adamw({.lr = -1e-9f}, "lr must be 0 or more, not -9.99999972e-10");
+  adamw({.lr = nan}, "lr must be 0 or more, not nan");
+  adamw({.lr = inf}, "lr must be 0 or more, not inf");
+  adamw({.beta1 = 1}, "beta1 must be from 0 to below 1, not 1");
+  adamw({.beta1 = -0.5f}, "beta1 must be from 0 to below 1, not -0.5");
+  adamw({.beta2 = 1.5f}, "beta2 must be from 0 to below 1, not 1.5");
+  adamw({.beta2 = nan}, "beta2 must be from 0 to below 1, not nan");
+  adamw({.eps = 0}, "eps must be above 0, not 0");
+  adamw({.eps = inf}, "eps must be above 0, not inf");
+  adamw({.weight_decay = -1}, "weight_decay must be 0 or more, not -1");
+  adamw({.state = i32}, "the state must be f16 or f32, not i32");
+  const auto sgd = [&](const SGDOptions& options, const char* text) {
+    EXPECT_THAT(
+        [&] {
+          SGD(w, options, {"train.cc", 9});
+        },
+        ThrowsMessage<Error>(std::string("[SGD] ") + text + " (at train.cc:9)"));
+  };
+  sgd({.lr = -1}, "lr must be 0 or more, not -1");
+  sgd({.momentum = 1}, "momentum must be from 0 to below 1, not 1");
+  sgd({.momentum = nan}, "momentum must be from 0 to below 1, not nan");
+  sgd({.nesterov = true}, "Nesterov's method needs a momentum above 0, not 0");
+  sgd({.weight_decay = inf}, "weight_decay must be 0 or more, not inf");
+  sgd({.momentum = 0.5f, .state = u8}, "the state must be f16 or f32, not u8");
+  EXPECT_EQ(session.report().live_by_category[static_cast<std::size_t>(Category::kOptimizer)], 0);
+
+  SGD optimizer(w);
+  const int line = __LINE__ + 1;
+  EXPECT_THAT([&] { optimizer.set_lr(-2); },
+              ThrowsMessage<Error>("[SGD] lr must be 0 or more, not -2 " + at_line(line)));
+  EXPECT_THAT([&] { optimizer.set_steps(-1); }, ThrowsMessage<Error>(HasSubstr("cannot be -1 (at optimizer_test.cc:")));
+  EXPECT_EQ(optimizer.lr(), 0.01f);
+}
+
+TEST(Options, ParametersMustBeLeavesOfThisSession) {
+  Session outer({.threads = 1});
+  const Tensor w = parameter(full({3}, 1), "w");
+  const Tensor plain = full({3}, 1);
+  EXPECT_THAT(
+      [&] {
+        AdamW({{w * 2, "twice"}}, {}, {"train.cc", 7});
+      },
+      ThrowsMessage<Error>("[AdamW] 'twice' is not a leaf, so it cannot be optimized (at train.cc:7)"));
+  EXPECT_THAT(
+      [&] {
+        AdamW({w, Tensor()}, {}, {"train.cc", 7});
+      },
+      ThrowsMessage<Error>(HasSubstr("'parameter 1' is not a leaf")));
+  EXPECT_THAT(
+      [&] {
+        SGD({plain}, {}, {"train.cc", 7});
+      },
+      ThrowsMessage<Error>("[SGD] there is no parameter that requires a gradient (at train.cc:7)"));
+  EXPECT_THAT([&] { SGD({}, {}, {"train.cc", 7}); }, ThrowsMessage<Error>(HasSubstr("there is no parameter")));
+  Session inner({.threads = 1});
+  EXPECT_THAT(
+      [&] {
+        AdamW({{w, "w"}}, {}, {"train.cc", 7});
+      },
+      ThrowsMessage<Error>("[AdamW] 'w' belongs to another session (at train.cc:7)"));
+}
+
+}  // namespace
+}  // namespace tidemark::optim

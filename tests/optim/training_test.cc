@@ -1,0 +1,72 @@
+// A network trained with 16-bit state reaches what it reaches with 32-bit state.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tidemark/nn.h"
+#include "tidemark/ops.h"
+#include "tidemark/optim.h"
+#include "tidemark/session.h"
+
+namespace tidemark {
+namespace {
+
+constexpr int kFeatures = 32;
+constexpr int kClasses = 8;
+constexpr int kBatch = 64;
+
+struct Losses {
+  double first = 0;
+  double last = 0;  // the mean of the last steps
+};
+
+// Classes are given by a network of the same kind, drawn once. Inputs differ in scale by 10^3, and so do gradients
+// within a row of the first weight.
+template <class Optimizer, class Options>
+Losses train(const Options& options, int steps) {
+  Session session({.threads = 2, .seed = 3});
+  const nn::Sequential teacher(nn::Linear({.in = kFeatures, .out = kClasses, .stddev = 1}));
+  nn::Sequential student(nn::Linear({.in = kFeatures, .out = 96}), nn::ReLU(), nn::Linear({.in = 96, .out = 96}),
+                         nn::ReLU(), nn::Linear({.in = 96, .out = kClasses}));
+  Optimizer optimizer(student.parameters(), options);
+  std::vector<float> scale(kFeatures);
+  for (int i = 0; i < kFeatures; ++i)
+    scale[static_cast<std::size_t>(i)] = std::pow(10.0f, static_cast<float>(i % 4) - 3);
+  Losses losses;
+  const int kMean = 50;
+  for (int t = 0; t < steps; ++t) {
+    const Tensor x = normal({kBatch, kFeatures}, 0, 1) * tensor(scale, {kFeatures});
+    std::vector<std::int32_t> classes(kBatch);
+    {
+      const NoGrad no_grad;
+      const std::vector<float> logits = teacher(x).to_vector();
+      for (int n = 0; n < kBatch; ++n) {
+        const auto row = logits.begin() + n * kClasses;
+        classes[static_cast<std::size_t>(n)] = static_cast<std::int32_t>(std::max_element(row, row + kClasses) - row);
+      }
+    }
+    const Tensor loss = cross_entropy(student(x), tensor(classes, {kBatch}));
+    loss.backward();
+    optimizer.step();
+    optimizer.zero_grad();
+    if (t == 0) losses.first = loss.item();
+    if (t >= steps - kMean) losses.last += loss.item() / static_cast<double>(kMean);
+  }
+  return losses;
+}
+
+TEST(Training, WithF16StateReachesTheLossOfF32State) {
+  const Losses wide = train<optim::AdamW>(optim::AdamWOptions{.lr = 3e-3f, .state = f32}, 800);
+  const Losses narrow = train<optim::AdamW>(optim::AdamWOptions{.lr = 3e-3f, .state = f16}, 800);
+  EXPECT_LT(wide.last, wide.first / 3);
+  EXPECT_NEAR(narrow.last / wide.last, 1, 0.03);
+  const Losses wide_sgd = train<optim::SGD>(optim::SGDOptions{.lr = 0.1f, .momentum = 0.9f, .state = f32}, 500);
+  const Losses narrow_sgd = train<optim::SGD>(optim::SGDOptions{.lr = 0.1f, .momentum = 0.9f, .state = f16}, 500);
+  EXPECT_LT(wide_sgd.last, wide_sgd.first / 2);
+  EXPECT_NEAR(narrow_sgd.last / wide_sgd.last, 1, 0.05);
+}
+
+}  // namespace
+}  // namespace tidemark
