@@ -82,7 +82,7 @@ constexpr std::int64_t kNumber = 64;  // one number takes one unit of the arena
 std::int64_t scratch_of(const scheduler::Graph& graph, const std::string& op) {
   std::int64_t scratch = -1;
   for (const scheduler::Op& one : graph.ops) {
-    if (one.name == op) scratch = std::max(scratch, one.scratch);
+    if (one.name.starts_with(op + " at ")) scratch = std::max(scratch, one.scratch);
   }
   EXPECT_GE(scratch, 0) << "no op " << op;
   return scratch;

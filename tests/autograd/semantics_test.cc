@@ -157,7 +157,7 @@ TEST_F(SemanticsTest, LossesTogetherShareTheirNodes) {
     w.zero_grad();
     run();
     int count = 0;
-    for (const scheduler::Op& op : session_.graph().ops) count += op.name == "gelu.backward";
+    for (const scheduler::Op& op : session_.graph().ops) count += op.name.starts_with("gelu.backward at ");
     return count;
   };
   EXPECT_EQ(1, ops_of([&] { backward(losses()); }));
