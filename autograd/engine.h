@@ -171,7 +171,7 @@ class Engine {
   SessionOptions options_;
   compute::ThreadBinding binding_;
   std::unique_ptr<compute::Machine> machine_;
-  std::unique_ptr<memory::Arena> arena_;
+  memory::Arena arena_;
 
   std::vector<Storage> storages_;
   std::vector<StorageId> free_storages_;

@@ -36,7 +36,7 @@ void add_floats(const float* a, const float* b, float* out, std::int64_t count, 
 std::byte* Engine::data(const Value& value) {
   const Storage& storage = storages_[value.storage];
   if (storage.offset == kNone) throw std::logic_error("a kernel reads a discarded value");
-  return arena_->at(storage.offset) + value.offset;
+  return arena_.at(storage.offset) + value.offset;
 }
 
 Buf Engine::buf(ValueId id) {
@@ -57,13 +57,13 @@ std::vector<scheduler::Placement> Engine::residents() const {
 
 void Engine::place_bytes(StorageId id, std::int64_t offset) {
   Storage& storage = storages_[id];
-  arena_->place(offset, storage.bytes, id, storage.category);
+  arena_.place(offset, storage.bytes, id, storage.category);
   storage.offset = offset;
 }
 
 void Engine::drop_bytes(Storage& storage) {
   if (storage.offset == kNone) return;
-  arena_->release(storage.offset);
+  arena_.release(storage.offset);
   storage.offset = kNone;
 }
 
@@ -235,7 +235,7 @@ void Engine::run_step(const Step& step) {
   if (step.kind == Step::Kind::kMove) {
     Storage& storage = storages_[tape_.buffer_storage[step.id]];
     if (storage.offset == kNone || storage.offset == step.offset) return;
-    arena_->move(storage.offset, step.offset);
+    arena_.move(storage.offset, step.offset);
     storage.offset = step.offset;
     return;
   }
@@ -244,7 +244,9 @@ void Engine::run_step(const Step& step) {
 
   // Operands first: an output may take an operand's place.
   std::vector<Buf> reads;
-  for (ValueId id : node.reads) reads.push_back(buf(id));
+  if (!options_.dry_run) {
+    for (ValueId id : node.reads) reads.push_back(buf(id));
+  }
   for (const auto& [read, write] : step.overwrites) drop_bytes(storages_[tape_.buffer_storage[read]]);
   std::vector<bool> valid;
   for (ValueId id : node.outputs) valid.push_back(storages_[tape_.values[id].storage].offset != kNone);
@@ -252,7 +254,7 @@ void Engine::run_step(const Step& step) {
   for (const scheduler::Placement& place : step.places) {
     if (place.buffer == scheduler::kScratch) {
       scratch = place.offset;
-      arena_->place(scratch, tape_.graph.ops[step.id].scratch, kNone, Category::kScratch);
+      arena_.place(scratch, tape_.graph.ops[step.id].scratch, kNone, Category::kScratch);
     } else if (storages_[tape_.buffer_storage[place.buffer]].offset == kNone) {
       place_bytes(tape_.buffer_storage[place.buffer], place.offset);
     }
@@ -260,13 +262,13 @@ void Engine::run_step(const Step& step) {
   fixed_peak_ = std::max(fixed_peak_, fixed_bytes());
   if (!options_.dry_run) {
     try {
-      run_kernel(node, reads, valid, scratch == kNone ? nullptr : arena_->at(scratch));
+      run_kernel(node, reads, valid, scratch == kNone ? nullptr : arena_.at(scratch));
     } catch (...) {
-      if (scratch != kNone) arena_->release(scratch);
+      if (scratch != kNone) arena_.release(scratch);
       throw;
     }
   }
-  if (scratch != kNone) arena_->release(scratch);
+  if (scratch != kNone) arena_.release(scratch);
   if (options_.verify_replay && !options_.dry_run) verify(node);
   if (node.ran) {
     ++node.replays;

@@ -8,8 +8,8 @@
 namespace tidemark::detail {
 
 void Engine::compact() {
-  const std::vector<std::pair<std::int64_t, memory::Extents::Block>> blocks(arena_->extents().blocks().begin(),
-                                                                            arena_->extents().blocks().end());
+  const std::vector<std::pair<std::int64_t, memory::Extents::Block>> blocks(arena_.extents().blocks().begin(),
+                                                                            arena_.extents().blocks().end());
   absl::flat_hash_map<std::int64_t, StorageId> at;
   for (std::size_t id = 0; id < storages_.size(); ++id) {
     if (storages_[id].offset != kNone) at[storages_[id].offset] = static_cast<StorageId>(id);
@@ -21,7 +21,7 @@ void Engine::compact() {
       end = offset + block.bytes;
       continue;
     }
-    arena_->move(offset, end);
+    arena_.move(offset, end);
     storage.offset = end;
     end += block.bytes;
   }
@@ -31,13 +31,13 @@ void Engine::place_leaf(StorageId id, SourceLocation where) {
   Storage& storage = storages_[id];
   storage.where = where;
   const std::int64_t bytes = memory::Extents::round_up(storage.bytes);
-  auto offset = arena_->extents().best_fit(bytes);
-  if (!offset && arena_->extents().free_bytes() >= bytes) {
+  auto offset = arena_.extents().best_fit(bytes);
+  if (!offset && arena_.extents().free_bytes() >= bytes) {
     compact();
-    offset = arena_->extents().best_fit(bytes);
+    offset = arena_.extents().best_fit(bytes);
   }
   if (!offset) {
-    const std::int64_t pinned = arena_->extents().taken_bytes();
+    const std::int64_t pinned = arena_.extents().taken_bytes();
     free_storage(id);
     refuse({kNone, pinned + bytes, pinned, 0, bytes, 0}, where);
   }
@@ -77,7 +77,7 @@ void Engine::make_parameter(Handle* handle, std::string_view name) {
   storage.name = std::string(name);
   storage.pinned = !started_;  // one made in the middle of a step is pinned from the next on
   storage.category = Category::kParameters;
-  arena_->release(storage.offset);  // the same bytes, under another heading
+  arena_.release(storage.offset);  // the same bytes, under another heading
   place_bytes(handle->storage, storage.offset);
   handle->parameter = true;
   handle->requires_grad = true;
@@ -112,7 +112,7 @@ void Engine::free_pinned_storage(StorageId id) {
   let_go_if_unneeded(id);
 }
 
-void* Engine::storage_data(StorageId id) { return options_.dry_run ? nullptr : arena_->at(storages_[id].offset); }
+void* Engine::storage_data(StorageId id) { return options_.dry_run ? nullptr : arena_.at(storages_[id].offset); }
 
 // Whoever plans a step leaves alone what is pinned when it starts, and may move anything that an op of it made.
 bool Engine::stays_in_place(StorageId id) const {
@@ -120,7 +120,7 @@ bool Engine::stays_in_place(StorageId id) const {
   return buffer == kNone || tape_.graph.buffers[buffer].pinned;
 }
 
-void* Engine::leaf_data(const Handle* handle) { return arena_->at(storages_[handle->storage].offset) + handle->offset; }
+void* Engine::leaf_data(const Handle* handle) { return arena_.at(storages_[handle->storage].offset) + handle->offset; }
 
 bool Engine::is_resident(const Handle* handle) const {
   if (!handle->lost.empty()) return false;

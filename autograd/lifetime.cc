@@ -302,7 +302,7 @@ void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<
 void Engine::finish_step() {
   current_.step = step_;
   current_.planned = current_.ops > 0 && unplanned_ops_ == 0;
-  current_.peak_bytes = arena_->ledger().step_peak();
+  current_.peak_bytes = arena_.ledger().step_peak();
   const auto now = std::chrono::steady_clock::now();
   current_.seconds = std::chrono::duration<double>(now - step_start_).count();
   step_start_ = now;
@@ -318,7 +318,7 @@ void Engine::finish_step() {
   unplanned_ops_ = 0;
   if (tape_.alive_nodes == 0) end_generation();
   undo_.clear();
-  arena_->reset_step_peak();
+  arena_.reset_step_peak();
 }
 
 void Engine::remember_step() {
@@ -397,7 +397,7 @@ void Engine::end_generation() {
 void Engine::abandon_step(const std::string& reason) {
   for (Undo& undo : undo_) {
     if (storages_[undo.storage].offset != kNone) {
-      std::copy(undo.bytes.begin(), undo.bytes.end(), arena_->at(storages_[undo.storage].offset));
+      std::copy(undo.bytes.begin(), undo.bytes.end(), arena_.at(storages_[undo.storage].offset));
     }
   }
   undo_.clear();

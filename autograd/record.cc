@@ -339,7 +339,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
       for (StorageId storage : changed) {
         const Storage& s = storages_[storage];
         if (options_.dry_run || !s.pinned) continue;
-        const std::byte* bytes = arena_->at(s.offset);
+        const std::byte* bytes = arena_.at(s.offset);
         undo_.push_back({storage, std::vector<std::byte>(bytes, bytes + s.bytes)});
       }
     }

@@ -31,7 +31,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
       options_(options),
       binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
       machine_(std::make_unique<compute::Machine>(binding_.threads())),
-      arena_(std::make_unique<memory::Arena>(options.budget)) {
+      arena_(options.dry_run ? memory::Arena::without_memory(options.budget) : memory::Arena(options.budget)) {
   options_.threads = machine_->threads();
 }
 
@@ -48,7 +48,7 @@ Engine::~Engine() {
 }
 
 std::int64_t Engine::fixed_bytes() const {
-  const auto& ledger = arena_->ledger();
+  const auto& ledger = arena_.ledger();
   return ledger.live(Category::kParameters) + ledger.live(Category::kGradients) + ledger.live(Category::kOptimizer) +
          ledger.live(Category::kBatch);
 }
@@ -57,7 +57,7 @@ std::string Engine::pinned_by_category() const {
   std::string text;
   for (int c = 0; c < kCategories; ++c) {
     const auto category = static_cast<Category>(c);
-    const std::int64_t bytes = arena_->ledger().live(category);
+    const std::int64_t bytes = arena_.ledger().live(category);
     if (bytes == 0 || category == Category::kActivations || category == Category::kScratch ||
         category == Category::kWorkspace) {
       continue;
@@ -91,11 +91,11 @@ scheduler::Graph Engine::graph() const {
 }
 
 Report Engine::report() const {
-  const auto& ledger = arena_->ledger();
+  const auto& ledger = arena_.ledger();
   Report report;
   report.budget = options_.budget;
   report.peak_bytes = ledger.peak();
-  report.reserved_bytes = arena_->reserved_peak();
+  report.reserved_bytes = arena_.reserved_peak();
   report.live_bytes = ledger.total();
   report.fixed_bytes = fixed_peak_;
   report.rss_bytes = process_bytes("VmRSS");

@@ -29,19 +29,6 @@ namespace {
 constexpr std::int64_t kHugePage = 2_MiB;
 constexpr std::int64_t kSmallestReserve = 256_MiB;
 
-// [start, end) of the arena cannot be read or written until it is placed again.
-void poison([[maybe_unused]] const std::byte* start, [[maybe_unused]] std::int64_t bytes) {
-#ifdef TIDEMARK_ASAN
-  ASAN_POISON_MEMORY_REGION(start, static_cast<std::size_t>(bytes));
-#endif
-}
-
-void unpoison([[maybe_unused]] const std::byte* start, [[maybe_unused]] std::int64_t bytes) {
-#ifdef TIDEMARK_ASAN
-  ASAN_UNPOISON_MEMORY_REGION(start, static_cast<std::size_t>(bytes));
-#endif
-}
-
 std::int64_t round_to(std::int64_t bytes, std::int64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 // nullptr and errno where the kernel refuses.
@@ -87,16 +74,31 @@ Arena::Mapping Arena::map(std::optional<std::int64_t> budget) {
   }
 }
 
-Arena::Arena(std::optional<std::int64_t> budget)
+Arena::Arena(std::optional<std::int64_t> budget, Mapping mapping)
     : budget_(budget),
-      mapping_(map(budget)),
-      extents_(budget.value_or(mapping_.bytes) / Extents::kAlignment * Extents::kAlignment) {
-  if (budget_) poison(mapping_.base, mapping_.bytes);
+      mapping_(mapping),
+      extents_(budget.value_or(has_memory() ? mapping.bytes : Extents::kUnlimited) / Extents::kAlignment *
+               Extents::kAlignment) {
+  if (budget_) poison(0, mapping_.bytes);
 }
 
 Arena::~Arena() {
-  unpoison(mapping_.base, budget_ ? mapping_.bytes : reserved_peak_);
+  if (!has_memory()) return;
+  unpoison(0, budget_ ? mapping_.bytes : reserved_peak_);
   munmap(mapping_.base, static_cast<std::size_t>(mapping_.bytes));
+}
+
+// Poisoned bytes cannot be read or written until they are placed again.
+void Arena::poison([[maybe_unused]] std::int64_t offset, [[maybe_unused]] std::int64_t bytes) const {
+#ifdef TIDEMARK_ASAN
+  if (has_memory()) ASAN_POISON_MEMORY_REGION(mapping_.base + offset, static_cast<std::size_t>(bytes));
+#endif
+}
+
+void Arena::unpoison([[maybe_unused]] std::int64_t offset, [[maybe_unused]] std::int64_t bytes) const {
+#ifdef TIDEMARK_ASAN
+  if (has_memory()) ASAN_UNPOISON_MEMORY_REGION(mapping_.base + offset, static_cast<std::size_t>(bytes));
+#endif
 }
 
 void Arena::place(std::int64_t offset, std::int64_t bytes, std::int32_t owner, Category category) {
@@ -104,14 +106,14 @@ void Arena::place(std::int64_t offset, std::int64_t bytes, std::int32_t owner, C
   held_.emplace(offset, Held{bytes, category});
   ledger_.add(category, Extents::round_up(bytes));
   note_end(offset + Extents::round_up(bytes));
-  unpoison(at(offset), bytes);
+  unpoison(offset, bytes);
 }
 
 void Arena::release(std::int64_t offset) {
   extents_.give(offset);
   const Held held = held_.extract(offset).mapped();
   ledger_.remove(held.category, Extents::round_up(held.bytes));
-  poison(at(offset), Extents::round_up(held.bytes));
+  poison(offset, Extents::round_up(held.bytes));
 }
 
 void Arena::move(std::int64_t from, std::int64_t to) {
@@ -130,10 +132,11 @@ void Arena::move(std::int64_t from, std::int64_t to) {
   const std::int64_t bytes = held.mapped().bytes;
   held_.insert(std::move(held));
   note_end(to + size);
-  unpoison(at(to), bytes);
+  if (!has_memory()) return;
+  unpoison(to, bytes);
   std::memmove(at(to), at(from), static_cast<std::size_t>(bytes));
-  poison(at(from), size);
-  unpoison(at(to), bytes);
+  poison(from, size);
+  unpoison(to, bytes);
 }
 
 std::byte* Arena::at(std::int64_t offset) const {

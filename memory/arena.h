@@ -25,7 +25,9 @@ class Arena {
   // `budget` in bytes; the part of it past the last multiple of 64 cannot be used. Without a budget a virtual range of
   // four times the physical memory is reserved and grows as it is touched. Throws Error where the range cannot be
   // mapped.
-  explicit Arena(std::optional<std::int64_t> budget);
+  explicit Arena(std::optional<std::int64_t> budget) : Arena(budget, map(budget)) {}
+  // Accounts for bytes and has none: for dry runs, of models larger than the machine as well.
+  static Arena without_memory(std::optional<std::int64_t> budget) { return Arena(budget, Mapping{}); }
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -39,7 +41,7 @@ class Arena {
   // Moves the block at `from`, content and all, to `to`; the two ranges may overlap.
   void move(std::int64_t from, std::int64_t to);
 
-  // The byte at `offset`; std::logic_error outside the arena. Stays valid as long as the arena.
+  // The byte at `offset`; std::logic_error outside the arena, and where it has no memory. Valid as long as the arena.
   std::byte* at(std::int64_t offset) const;
 
   const Extents& extents() const { return extents_; }
@@ -59,7 +61,11 @@ class Arena {
     Category category;
   };
 
+  Arena(std::optional<std::int64_t> budget, Mapping mapping);
   static Mapping map(std::optional<std::int64_t> budget);
+  bool has_memory() const { return mapping_.base != nullptr; }
+  void poison(std::int64_t offset, std::int64_t bytes) const;
+  void unpoison(std::int64_t offset, std::int64_t bytes) const;
   void note_end(std::int64_t end);
 
   std::optional<std::int64_t> budget_;

@@ -70,6 +70,10 @@ Workload::Workload(const WorkloadOptions& options) : options_(options) {
                      std::to_string(or_default(options_.width, 128)));
   }
   train_ = read(data::Split::kTrain);
+  if (options_.batch > train_->size()) {
+    throw UsageError("--batch is '" + std::to_string(options_.batch) + "', but the training data has " +
+                     std::to_string(train_->size()) + " examples");
+  }
 }
 
 const std::shared_ptr<const data::Source>& Workload::test() {

@@ -165,6 +165,19 @@ TEST(Arena, LedgerIsTheTakenBytesAtEveryMoment) {
   EXPECT_GT(peak, 64 * 100);
 }
 
+TEST(Arena, WithoutMemoryItOnlyAccounts) {
+  Arena arena = Arena::without_memory(std::nullopt);
+  const std::int64_t bytes = std::int64_t{1} << 50;
+  arena.place(0, bytes, 1, Category::kParameters);
+  arena.place(bytes, 100, 2, Category::kScratch);
+  arena.move(bytes, bytes + 64);
+  EXPECT_EQ(arena.ledger().total(), bytes + 128);
+  EXPECT_THROW(arena.at(0), std::logic_error);
+  arena.release(0);
+  EXPECT_EQ(arena.ledger().total(), 128);
+  EXPECT_THROW(Arena::without_memory(4096).place(4096, 64, 1, Category::kScratch), std::logic_error);
+}
+
 TEST(Arena, MappingFailureSaysHowMuchAndWhatToDo) {
   const std::int64_t bytes = std::int64_t{1} << 60;
   try {

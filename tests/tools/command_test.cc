@@ -21,6 +21,7 @@ namespace tidemark {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using Json = nlohmann::json;
@@ -99,6 +100,7 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --sample 10", "--sample is for --model gpt"},
       {"train --model gpt --data mnist:/", "--model gpt reads text"},
       {"train --model vgg16 --data text:/etc/hostname", "--model vgg16 reads images"},
+      {"train --batch 5000", "--batch is '5000', but the training data has 4096 examples"},
       {"train --model gpt --heads 5", "--heads is '5', but must divide the width of 128"},
   };
   for (const auto& [arguments, text] : cases) {
@@ -123,6 +125,13 @@ TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("BudgetError: "), HasSubstr("the smallest budget for this step is"),
                                     HasSubstr("batch 8 -> 4 would need")));
   EXPECT_FALSE(std::filesystem::exists(log));
+}
+
+// Nothing is taken for the plan: the step is larger than any machine.
+TEST_F(CommandTest, AModelLargerThanTheMachineIsPlanned) {
+  const Outcome outcome = run("train --model vgg16 --image 8192 --batch 256 --budget 1GiB --threads 1");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget for this step is [0-9.]+ TiB"));
 }
 
 TEST_F(CommandTest, JsonHasAnObjectAStepAndASummary) {
