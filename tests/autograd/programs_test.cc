@@ -342,7 +342,7 @@ TEST_P(ProgramsTest, HasTheSameBitsAtEveryBudget) {
   ASSERT_FALSE(unlimited.trace.empty());
   const std::int64_t peak = unlimited.report.peak_bytes;
   const std::int64_t smallest =
-      smallest_budget(peak + peak / 20, peak / 50, [&](std::int64_t budget) { (void)run(program, budget, false); });
+      smallest_budget(peak + peak / 20, peak / 25, [&](std::int64_t budget) { (void)run(program, budget, false); });
   EXPECT_LT(smallest, peak);
   int completed = 0;
   for (const int percent : {100, 60, 30, 0}) {
