@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scheduler/closure.h"
+
 namespace tidemark::scheduler {
 namespace {
 
@@ -58,7 +60,7 @@ class Sweep {
       };
       for (BufferId b : program_.reads[t]) touch(b);
       for (BufferId b : program_.writes[t]) touch(b);
-      instant.needed -= in_place(t);
+      instant.needed -= most_in_place(program_, t);
       for (BufferId b : live) {
         if (touched_[b] == t) continue;
         const OpId producer = program_.producer[b];
@@ -79,17 +81,6 @@ class Sweep {
   }
 
  private:
-  // The most that writing over reads can save.
-  std::int64_t in_place(OpId t) {
-    std::int64_t saved = 0;
-    std::vector<BufferId> writes;
-    for (const auto& [r, w] : program_.overwrites[t]) writes.push_back(w);
-    std::sort(writes.begin(), writes.end());
-    writes.erase(std::unique(writes.begin(), writes.end()), writes.end());
-    for (BufferId w : writes) saved += program_.bytes[w];
-    return saved;
-  }
-
   const Program& program_;
   std::vector<OpId> last_use_;
   std::vector<std::vector<BufferId>> begins_;
@@ -117,20 +108,47 @@ double fractional(std::vector<Item>& items, std::int64_t bytes) {
 
 }  // namespace
 
-Bound lower_bound(const Program& program, std::int64_t budget) {
-  Bound result;
-  result.least_budget = program.pinned_bytes;
-  Sweep(program).run([&](OpId t, Instant& instant) {
-    result.least_budget = std::max(result.least_budget, instant.needed);
-    const std::int64_t excess = instant.needed + instant.optional - budget;
-    if (excess <= 0) return;
-    const double extra = fractional(instant.items, excess);
-    if (result.instant >= 0 && extra <= result.extra) return;
-    result.extra = extra;
-    result.instant = t;
-  });
-  if (result.instant >= 0) result.victims = knapsack_victims(program, result.instant, budget);
-  // What is absent at the start and read later runs again in any case.
+std::int64_t most_in_place(const Program& program, OpId op) {
+  std::int64_t saved = 0;
+  std::vector<BufferId> writes;
+  for (const auto& [r, w] : program.overwrites[op]) writes.push_back(w);
+  std::sort(writes.begin(), writes.end());
+  writes.erase(std::unique(writes.begin(), writes.end()), writes.end());
+  for (BufferId w : writes) saved += program.bytes[w];
+  return saved;
+}
+
+namespace {
+
+// Looks for the instant with the highest closure bound.
+class Peak {
+ public:
+  Peak(const Program& program, std::int64_t budget, std::int64_t work)
+      : program_(program), budget_(budget), work_(work), known_(static_cast<std::size_t>(program.op_count), 0) {}
+
+  void look(OpId t) {
+    if (t < program_.first_op || t >= program_.op_count || known_[t] || work_ <= 0) return;
+    known_[t] = 1;
+    Closure closure(program_, t);
+    const double extra = closure.bound(budget_);
+    work_ -= closure.work() + program_.buffer_count + program_.op_count;
+    if (instant >= 0 && extra <= best) return;
+    best = extra;
+    instant = t;
+  }
+
+  double best = 0;
+  OpId instant = -1;
+
+ private:
+  const Program& program_;
+  const std::int64_t budget_;
+  std::int64_t work_;
+  std::vector<char> known_;
+};
+
+// What is absent at the start and read later runs again in any case.
+double absent_cost(const Program& program) {
   double absent = 0;
   std::vector<char> counted(static_cast<std::size_t>(program.op_count), 0);
   for (BufferId b = 0; b < program.buffer_count; ++b) {
@@ -141,23 +159,61 @@ Bound lower_bound(const Program& program, std::int64_t budget) {
     counted[producer] = 1;
     absent += program.cost[producer];
   }
-  result.extra = std::max(result.extra, absent);
+  return absent;
+}
+
+}  // namespace
+
+Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work) {
+  constexpr OpId kGrid = 12;
+  Bound result;
+  result.least_budget = program.pinned_bytes;
+  double most = 0;
+  OpId knapsack = -1;
+  OpId fullest = -1;
+  std::int64_t excess_most = 0;
+  std::vector<OpId> binding;
+  Sweep(program).run([&](OpId t, Instant& instant) {
+    result.least_budget = std::max(result.least_budget, instant.needed);
+    const std::int64_t excess = instant.needed + instant.optional - budget;
+    if (excess <= 0) return;
+    binding.push_back(t);
+    if (excess > excess_most) {
+      excess_most = excess;
+      fullest = t;
+    }
+    const double extra = fractional(instant.items, excess);
+    if (knapsack >= 0 && extra <= most) return;
+    most = extra;
+    knapsack = t;
+  });
+  if (binding.empty() || result.least_budget > budget) {
+    result.extra = absent_cost(program);
+    return result;
+  }
+  Peak peak(program, budget, work);
+  peak.look(knapsack);
+  peak.look(fullest);
+  const auto count = static_cast<OpId>(binding.size());
+  const OpId step = std::max<OpId>(1, count / kGrid);
+  for (OpId i = step / 2; i < count; i += step) peak.look(binding[static_cast<std::size_t>(i)]);
+  for (OpId reach = std::max<OpId>(1, step / 2); reach >= 1; reach /= 2) {
+    OpId center = -1;
+    while (center != peak.instant) {
+      center = peak.instant;
+      peak.look(center - reach);
+      peak.look(center + reach);
+    }
+  }
+  result.instant = peak.instant;
+  result.extra = std::max({peak.best, most, absent_cost(program)});
   return result;
 }
 
-std::vector<OpId> knapsack_victims(const Program& program, OpId instant, std::int64_t budget) {
-  std::vector<OpId> victims;
-  Sweep(program).run([&](OpId t, Instant& at) {
-    if (t != instant) return;
-    std::int64_t excess = at.needed + at.optional - budget;
-    std::sort(at.items.begin(), at.items.end(), cheaper);
-    for (const Item& item : at.items) {
-      if (excess <= 0) break;
-      victims.push_back(item.op);
-      excess -= item.bytes;
-    }
-  });
-  return victims;
+std::int64_t least_budget(const Program& program) {
+  std::int64_t least = program.pinned_bytes;
+  Sweep(program).run([&](OpId, Instant& instant) { least = std::max(least, instant.needed); });
+  return least;
 }
 
 }  // namespace tidemark::scheduler

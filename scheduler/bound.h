@@ -11,13 +11,17 @@ namespace tidemark::scheduler {
 struct Bound {
   double extra = 0;               // no valid plan reruns ops for less in all
   OpId instant = -1;              // where that is decided; -1 where nothing binds
-  std::vector<OpId> victims;      // ops whose outputs the knapsack discards there, cheapest a byte first
   std::int64_t least_budget = 0;  // below it no plan exists
 };
 
-Bound lower_bound(const Program& program, std::int64_t budget);
+// The most bytes that the op can save by writing over what it reads.
+std::int64_t most_in_place(const Program& program, OpId op);
 
-// The victims that free at least `bytes` at op `instant`.
-std::vector<OpId> knapsack_victims(const Program& program, OpId instant, std::int64_t budget);
+// The closure bound at the instants where a knapsack, or a grid refined where it is highest, says that memory binds
+// most. `work` counts arcs of the networks looked at.
+Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work);
+
+// Below it no plan exists.
+std::int64_t least_budget(const Program& program);
 
 }  // namespace tidemark::scheduler

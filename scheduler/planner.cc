@@ -15,6 +15,8 @@
 namespace tidemark::scheduler {
 namespace {
 
+constexpr std::int64_t kBoundWork = 200'000'000;  // arcs
+
 class Planner {
  public:
   Planner(const Graph& graph, const PlanOptions& options)
@@ -37,7 +39,7 @@ class Planner {
   }
 
   std::optional<Plan> attempt(std::int64_t budget, std::int64_t work) {
-    const Bound bound = lower_bound(program_, budget);
+    const Bound bound = lower_bound(program_, budget, kBoundWork);
     if (bound.least_budget > budget) return std::nullopt;
     // Rounding up to the alignment can cost a little more than is live: then the search gets a smaller budget.
     double room = static_cast<double>(budget);
@@ -45,7 +47,8 @@ class Planner {
       const auto target = static_cast<std::int64_t>(room);
       Search search(program_, target, options_.seed);
       if (!search.feasible()) {
-        search.warm_start(lower_bound(program_, target));
+        Closure closure(program_, bound.instant);
+        search.warm_start(closure, bound.instant);
         search.anneal(work);
       }
       if (!search.feasible()) break;
@@ -147,7 +150,7 @@ class Planner {
 
   // Finds the smallest budget that can be planned, and says so.
   [[noreturn]] void throw_short(std::int64_t budget) {
-    const Bound bound = lower_bound(program_, budget);
+    const Bound bound = lower_bound(program_, budget, kBoundWork);
     std::int64_t impossible = std::max(bound.least_budget - 1, budget);
     if (bound.least_budget > budget) impossible = bound.least_budget - 1;
     std::int64_t planned = 0;

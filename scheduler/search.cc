@@ -136,25 +136,58 @@ void Search::offer(std::span<const Key> reruns) {
   if (penalty_ > 0 && energy() > before) load(now);
 }
 
-void Search::warm_start(const Bound& bound) {
-  if (bound.instant < 0) return;
-  const double overflow = schedule_.overflow();
-  const auto count = static_cast<double>(std::max<std::size_t>(1, bound.victims.size()));
-  unit_ = std::max(bound.extra / count, program_.base_cost * 1e-9);
-  penalty_ = 4 * std::max(bound.extra, unit_) / std::max(1.0, overflow);
-  const auto base = schedule_.reruns();
-  const Key k = Schedule::key(bound.instant, bound.instant);
-  std::vector<Key> best = base;
-  double least = energy();
-  const auto room = static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes;
-  for (double part = 1.0; part > 0.3; part -= 0.04) {
-    load(base);
-    for (OpId op :
-         knapsack_victims(program_, bound.instant, static_cast<std::int64_t>(static_cast<double>(room) * part))) {
-      for (BufferId b : program_.writes[op]) {
-        if (schedule_.live_across(b, k)) recompute_at_next_use(b, k, 1.0);
-      }
+// Runs `op` again with every read that the choice does not keep.
+bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
+  std::vector<OpId> stack{op};
+  std::vector<OpId> order;
+  while (!stack.empty()) {
+    const OpId top = stack.back();
+    stack.pop_back();
+    if (stage > program_.rerun_until[top] || schedule_.contains(top, stage)) continue;
+    if (std::find(order.begin(), order.end(), top) != order.end()) continue;
+    order.push_back(top);
+    for (BufferId b : program_.reads[top]) {
+      const OpId producer = program_.producer[b];
+      if (producer < 0 || choice.stays[b] || !choice.reruns[producer]) continue;
+      if (!schedule_.live_before(b, Schedule::key(top, stage))) stack.push_back(producer);
     }
+  }
+  std::sort(order.begin(), order.end());
+  for (OpId next : order) {
+    if (schedule_.may_add(next, stage)) add(next, stage);
+  }
+  return schedule_.contains(op, stage);
+}
+
+void Search::carry_out(const Closure::Choice& choice, OpId instant) {
+  const Key k = Schedule::key(instant, instant);
+  for (OpId op = 0; op < program_.op_count; ++op) {
+    if (!choice.reruns[op]) continue;
+    for (BufferId b : program_.writes[op]) {
+      if (choice.stays[b] || !schedule_.live_across(b, k)) continue;
+      add_as_chosen(op, Schedule::stage_of(schedule_.next(b, k)->key), choice);
+    }
+  }
+}
+
+void Search::warm_start(Closure& closure, OpId instant) {
+  const double overflow = schedule_.overflow();
+  const auto room = static_cast<double>(static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes);
+  const std::vector<Key> base = schedule_.reruns();
+  std::vector<Key> best = base;
+  double least = 0;
+  for (double part = 1.0; part > 0.3; part -= 0.04) {
+    Closure::Choice choice;
+    closure.bound(static_cast<std::int64_t>(room * part), &choice);
+    if (choice.reruns.empty()) break;
+    if (penalty_ <= 0) {
+      const auto count = std::max<std::ptrdiff_t>(1, std::count(choice.reruns.begin(), choice.reruns.end(), 1));
+      unit_ = std::max(choice.cost / static_cast<double>(count), program_.base_cost * 1e-9);
+      penalty_ = 4 * std::max(choice.cost, unit_) / std::max(1.0, overflow);
+      least = energy();
+    }
+    load(base);
+    carry_out(choice, instant);
     keep_if_best();
     if (energy() < least) {
       least = energy();

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "scheduler/bound.h"
+#include "scheduler/closure.h"
 #include "scheduler/schedule.h"
 
 namespace tidemark::scheduler {
@@ -14,9 +14,9 @@ class Search {
  public:
   Search(const Program& program, std::int64_t budget, std::uint64_t seed);
 
-  // Victims of the knapsack at the binding instant, recomputed at their next use; the target is tightened until the
-  // simulated peak fits or tightening no longer helps.
-  void warm_start(const Bound& bound);
+  // Begins from the closure's choice at the binding instant: what does not stay there is recomputed at its next use.
+  // The target is tightened until the simulated peak fits or tightening no longer helps.
+  void warm_start(Closure& closure, OpId instant);
   // Begins from a given set of reruns where that is better than what there is.
   void offer(std::span<const Schedule::Key> reruns);
   // `work` counts memory cells touched, so that a run takes the same steps on every machine.
@@ -43,9 +43,11 @@ class Search {
   void remove(OpId op, OpId stage);
   void undo(std::size_t size);
   bool add_with_ancestors(OpId op, OpId stage, double chance, int depth);
+  bool add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice);
   void remove_with_idle(OpId op, OpId stage);
   bool idle(OpId op, OpId stage) const;
   bool recompute_at_next_use(BufferId b, Schedule::Key after, double chance);
+  void carry_out(const Closure::Choice& choice, OpId instant);
   void mend();
 
   bool relieve();

@@ -1,0 +1,165 @@
+#include "scheduler/closure.h"
+
+#include <algorithm>
+
+#include "scheduler/bound.h"
+
+namespace tidemark::scheduler {
+namespace {
+
+constexpr double kWhole = 0x1p40;  // the sum of all costs as a whole number
+constexpr int kMostPrices = 14;
+
+}  // namespace
+
+Closure::Closure(const Program& program, OpId instant) : program_(program), instant_(instant) {
+  node_.assign(static_cast<std::size_t>(program.op_count), -1);
+  find_members();
+  build();
+}
+
+void Closure::find_members() {
+  const OpId t = instant_;
+  std::vector<char> free(static_cast<std::size_t>(program_.buffer_count), 0);  // touched by the op
+  std::vector<std::int32_t> member(static_cast<std::size_t>(program_.buffer_count), -1);
+  needed_ = program_.pinned_bytes + program_.scratch[t] - most_in_place(program_, t);
+  const auto touch = [&](BufferId b) {
+    if (free[b] || program_.pinned[b]) return;
+    free[b] = 1;
+    needed_ += program_.bytes[b];
+  };
+  for (BufferId b : program_.reads[t]) touch(b);
+  for (BufferId b : program_.writes[t]) touch(b);
+
+  const auto again = [&](OpId op) { return op >= 0 && program_.rerun_until[op] > t; };
+  std::vector<char> marked(static_cast<std::size_t>(program_.op_count), 0);
+  for (BufferId b = 0; b < program_.buffer_count; ++b) {
+    const OpId producer = program_.producer[b];
+    if (program_.pinned[b] || free[b] || producer >= t) continue;
+    const auto users = program_.users[b];
+    if (!program_.kept[b] && (users.empty() || users.back() <= t)) continue;
+    if (!again(producer)) {
+      needed_ += program_.bytes[b];
+      free[b] = 1;
+      continue;
+    }
+    optional_ += program_.bytes[b];
+    member[b] = static_cast<std::int32_t>(members_.size());
+    members_.push_back({b, producer, true, -1, -1, {}});
+    marked[producer] = 1;
+  }
+  for (OpId op = t; op-- > 0;) {
+    if (!marked[op]) continue;
+    node_[op] = network_.add_node();
+    ops_.push_back(op);
+    for (BufferId b : program_.reads[op]) {
+      if (program_.pinned[b] || free[b]) continue;
+      const OpId producer = program_.producer[b];
+      if (member[b] < 0) {
+        member[b] = static_cast<std::int32_t>(members_.size());
+        members_.push_back({b, again(producer) ? producer : -1, false, -1, -1, {}});
+        if (again(producer)) marked[producer] = 1;
+      }
+      Member& m = members_[static_cast<std::size_t>(member[b])];
+      if (!m.required) m.readers.push_back(op);
+    }
+  }
+}
+
+void Closure::build() {
+  double total = 0;
+  for (OpId op : ops_) total += program_.cost[op];
+  scale_ = total > 0 ? kWhole / total : 1;
+  cap_ = static_cast<std::int64_t>(kWhole) + 1;
+  for (OpId op : ops_) sink_.push_back(static_cast<std::int64_t>(program_.cost[op] * scale_));
+  for (Member& m : members_) {
+    if (m.required) {
+      m.node = node_[m.producer];
+      continue;
+    }
+    if (m.readers.size() == 1) {
+      m.node = node_[m.readers[0]];
+    } else {
+      m.node = network_.add_node();
+      for (OpId reader : m.readers) network_.add_arc(node_[reader], m.node, FlowNetwork::kInfinite);
+    }
+    if (m.producer >= 0) m.arc = network_.add_arc(m.node, node_[m.producer], 0);
+  }
+}
+
+Closure::Choice Closure::choose(double price) {
+  const std::size_t ops = ops_.size();
+  std::vector<std::int64_t> source(ops, 0);
+  std::vector<std::int64_t> sink = sink_;
+  for (const Member& m : members_) {
+    const double exact = price * scale_ * static_cast<double>(program_.bytes[m.buffer]);
+    const std::int64_t capacity = exact < static_cast<double>(cap_) ? static_cast<std::int64_t>(exact) : cap_;
+    if (m.required) {
+      source[static_cast<std::size_t>(m.node)] += capacity;
+    } else if (m.arc >= 0) {
+      network_.set_capacity(m.arc, capacity);
+    } else if (static_cast<std::size_t>(m.node) < ops) {
+      sink[static_cast<std::size_t>(m.node)] += capacity;
+    } else {
+      network_.set_sink(m.node, capacity);
+    }
+  }
+  for (std::size_t i = 0; i < ops; ++i) {
+    network_.set_source(static_cast<std::int32_t>(i), source[i]);
+    network_.set_sink(static_cast<std::int32_t>(i), sink[i]);
+  }
+  Choice choice;
+  choice.price = price;
+  choice.value = static_cast<double>(network_.cut()) / scale_;
+  choice.stays.assign(static_cast<std::size_t>(program_.buffer_count), 0);
+  choice.reruns.assign(static_cast<std::size_t>(program_.op_count), 0);
+  for (OpId op : ops_) {
+    if (!network_.on_source_side(node_[op])) continue;
+    choice.reruns[op] = 1;
+    choice.cost += program_.cost[op];
+  }
+  for (const Member& m : members_) {
+    const auto runs = [&](OpId op) { return choice.reruns[op] != 0; };
+    if (m.producer >= 0 && runs(m.producer)) continue;
+    if (!m.required && std::none_of(m.readers.begin(), m.readers.end(), runs)) continue;
+    choice.stays[m.buffer] = 1;
+    choice.bytes += program_.bytes[m.buffer];
+  }
+  return choice;
+}
+
+double Closure::bound(std::int64_t budget, Choice* fitting) {
+  const auto room = static_cast<double>(budget - needed_);
+  const auto most = static_cast<double>(optional_);
+  if (most <= room) return 0;
+  // g(price) = value - price * room is concave and a bound everywhere. Tangents at prices with a rising g (left) and a
+  // falling one (right) meet above its maximum; there the next price is tried.
+  struct Tangent {
+    double at, slope;  // g <= at + slope * price
+  };
+  Tangent left{0, most - room};
+  double best = 0;
+  bool fits = false;
+  const auto note = [&](const Choice& choice) {
+    best = std::max(best, choice.value - choice.price * room);
+    const bool fit = static_cast<double>(choice.bytes) <= room;
+    if (fit && fitting != nullptr && (!fits || choice.cost < fitting->cost)) *fitting = choice;
+    fits = fits || fit;
+    return Tangent{choice.cost, static_cast<double>(choice.bytes) - room};
+  };
+  double total = 0;
+  for (OpId op : ops_) total += program_.cost[op];
+  Tangent right = note(choose(total + 1));
+  if (right.slope >= 0) return best;
+  for (int i = 0; i < kMostPrices; ++i) {
+    const double price = (right.at - left.at) / (left.slope - right.slope);
+    const double top = left.at + left.slope * price;
+    if (price <= 0 || top <= best * (1 + 1e-6)) break;
+    const Tangent next = note(choose(price));
+    (next.slope > 0 ? left : right) = next;
+    if (next.slope == 0) break;
+  }
+  return best;
+}
+
+}  // namespace tidemark::scheduler

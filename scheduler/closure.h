@@ -1,0 +1,61 @@
+// What an instant costs at least when every rerun brings along the reruns and bytes that it needs: the closure bound.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "scheduler/flow.h"
+#include "scheduler/program.h"
+
+namespace tidemark::scheduler {
+
+// While op `instant` runs, each buffer that a later op reads is resident or is computed again afterwards, and the same
+// holds for each buffer that such a rerun reads. At a given price of a byte, the cheapest choice is a minimum cut.
+class Closure {
+ public:
+  Closure(const Program& program, OpId instant);
+
+  struct Choice {
+    double price = 0;
+    double value = 0;          // cost of the reruns + price * bytes that stay, rounded down: no choice has less
+    double cost = 0;           // of the reruns
+    std::int64_t bytes = 0;    // of what stays beyond needed()
+    std::vector<char> stays;   // by buffer: resident at the instant though the op does not touch it
+    std::vector<char> reruns;  // by op
+  };
+  // Bytes that any plan holds at the instant, and those that a later op reads and that may be left out.
+  std::int64_t needed() const { return needed_; }
+  std::int64_t optional() const { return optional_; }
+  Choice choose(double price);
+  // No plan within the budget costs less. Where it is not 0, `fitting` becomes the cheapest choice seen that fits.
+  double bound(std::int64_t budget, Choice* fitting = nullptr);
+  std::int64_t work() const { return network_.work(); }
+
+ private:
+  // A buffer that may stay: its bytes, times the price, bound what flows towards its producer.
+  struct Member {
+    BufferId buffer;
+    OpId producer;              // -1 where it cannot be computed again
+    bool required;              // a later first run reads it
+    std::int32_t arc;           // whose capacity that is; -1 where it is part of a node's source or sink
+    std::int32_t node;          // whose
+    std::vector<OpId> readers;  // reruns that would read it
+  };
+
+  void find_members();
+  void build();
+
+  const Program& program_;
+  const OpId instant_;
+  FlowNetwork network_;
+  std::vector<std::int32_t> node_;  // of an op; -1 outside the network
+  std::vector<OpId> ops_;
+  std::vector<Member> members_;
+  std::int64_t needed_ = 0;
+  std::int64_t optional_ = 0;
+  double scale_ = 1;  // of costs, to whole numbers
+  std::int64_t cap_ = 0;
+  std::vector<std::int64_t> sink_;
+};
+
+}  // namespace tidemark::scheduler
