@@ -192,12 +192,14 @@ std::vector<Step> emit(const Program& program, const Schedule& schedule) {
   for (BufferId b = 0; b < program.buffer_count; ++b) {
     if (program.at_start[b] && !program.pinned[b] && schedule.last_use(b, 0)) drop(b);
   }
-  for (std::size_t i = 1; i + 1 < schedule.size(); ++i) {
-    const Schedule::Key k = schedule.event(i);
+  const Profile& events = schedule.profile();
+  for (Profile::Position p = events.next(events.begin()); !events.end(p); p = events.next(p)) {
+    const Schedule::Key k = events.key(p);
     const OpId op = Schedule::op_of(k);
+    if (op >= program.op_count) break;
     Step step = run_step(op);
     for (const auto& [r, w] : program.overwrites[op]) {
-      const auto used = [&, r = r, w = w](const auto& p) { return p.first == r || p.second == w; };
+      const auto used = [&, r = r, w = w](const auto& pair) { return pair.first == r || pair.second == w; };
       if (!schedule.last_use(r, k)) continue;
       if (std::any_of(step.overwrites.begin(), step.overwrites.end(), used)) continue;
       step.overwrites.emplace_back(r, w);
@@ -205,7 +207,7 @@ std::vector<Step> emit(const Program& program, const Schedule& schedule) {
     const std::vector<std::pair<BufferId, BufferId>> pairs = step.overwrites;
     steps.push_back(std::move(step));
     for (BufferId b : program.reads[op]) {
-      const bool gone = std::any_of(pairs.begin(), pairs.end(), [&](const auto& p) { return p.first == b; });
+      const bool gone = std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) { return pair.first == b; });
       if (!gone && !program.pinned[b] && schedule.last_use(b, k)) drop(b);
     }
     for (BufferId b : program.writes[op]) {

@@ -6,6 +6,7 @@
 #include "memory/extents.h"
 #include "scheduler/bound.h"
 #include "scheduler/evictor.h"
+#include "scheduler/exact.h"
 #include "scheduler/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
@@ -15,50 +16,102 @@
 namespace tidemark::scheduler {
 namespace {
 
-constexpr std::int64_t kBoundWork = 200'000'000;  // arcs
+// Arcs of the bound's networks, states of the exact search, and at most how often placement asks for a lower peak.
+constexpr std::int64_t kBoundWork = 200'000'000;
+constexpr std::int64_t kBriefBoundWork = 5'000'000;
+constexpr std::int64_t kExactStates = 30'000;
+constexpr int kTightenings = 6;
+
+// Temperatures at first, in costs of a typical rerun.
+constexpr double kHot = 1.0;
+constexpr double kWarm = 0.25;
 
 class Planner {
  public:
   Planner(const Graph& graph, const PlanOptions& options)
-      : graph_(graph), options_(options), program_(compile(graph, options.start)) {}
+      : graph_(graph), options_(options), program_(compile(graph, options.start)), exact_(small_enough(program_)) {}
+
+  // What throw_short() names as planned must be planned here too, so both try the brief work.
+  std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
+    auto found = attempt(budget, full_work(), kBoundWork);
+    if (!found && smaller == nullptr) found = attempt(budget, brief_work(), kBoundWork);
+    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
+      Plan plan = *smaller;
+      plan.budget = budget;
+      plan.lower_bound =
+          found ? found->lower_bound : program_.base_cost + lower_bound(program_, budget, kBoundWork).extra;
+      return plan;
+    }
+    return found;
+  }
 
   Plan run(std::int64_t budget) {
-    // What throw_short() names as planned must be planned here too, so both try the same amounts of work.
-    for (std::int64_t work : {full_work(), full_work() / 8}) {
-      if (auto plan = attempt(budget, work)) return *std::move(plan);
-    }
+    if (auto plan = find(budget, nullptr)) return *std::move(plan);
     throw_short(budget);
   }
 
  private:
+  std::int64_t ops() const { return program_.op_count - program_.first_op; }
+
+  // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
-    const std::int64_t ops = program_.op_count - program_.first_op;
-    const std::int64_t quick =
-        std::clamp<std::int64_t>(std::min(ops * 250'000, 10'000'000 + ops * 100'000), 5'000'000, 200'000'000);
-    return options_.effort == Effort::kHigh ? quick * 40 : quick;
+    const std::int64_t n = ops();
+    const std::int64_t small = std::min<std::int64_t>(2'000'000 + 60'000 * n + 1800 * n * n, 110'000'000);
+    const std::int64_t work = n > 1000 ? std::max(small, small / 1500 * n) : small;
+    return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
+  }
+  std::int64_t brief_work() const { return std::min<std::int64_t>(full_work() / 16, 50'000'000); }
+
+  std::optional<Plan> attempt(std::int64_t budget, std::int64_t work, std::int64_t bound_work) {
+    Bound bound = lower_bound(program_, budget, bound_work);
+    if (bound.least_budget > budget) return std::nullopt;
+    if (exact_) {
+      Exact exact = exact_plan(program_, budget, kExactStates);
+      exact_ = exact.outcome != Exact::Outcome::kGaveUp;
+      if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
+      if (exact.outcome == Exact::Outcome::kPlanned) {
+        bound.extra = std::max(bound.extra, exact.extra);
+        if (auto plan = finish(std::move(exact.steps), budget, bound)) return plan;
+      }
+    }
+    if (auto plan = from_search(budget, work, bound)) return plan;
+    return from_online(budget, bound);
   }
 
-  std::optional<Plan> attempt(std::int64_t budget, std::int64_t work) {
-    const Bound bound = lower_bound(program_, budget, kBoundWork);
-    if (bound.least_budget > budget) return std::nullopt;
-    // Rounding up to the alignment can cost a little more than is live: then the search gets a smaller budget.
-    double room = static_cast<double>(budget);
-    for (int tries = 0; tries < 6; ++tries) {
-      const auto target = static_cast<std::int64_t>(room);
-      Search search(program_, target, options_.seed);
-      if (!search.feasible()) {
-        Closure closure(program_, bound.instant);
-        search.warm_start(closure, bound.instant);
-        search.anneal(work);
-      }
-      if (!search.feasible()) break;
-      search.load(search.best());
-      std::vector<Step> steps = emit(program_, search.schedule());
-      if (auto plan = finish(std::move(steps), budget, bound)) return plan;
-      room = std::min(room * 0.99, room - 64.0 * 4);
-      if (room < static_cast<double>(bound.least_budget)) break;
+  std::optional<Plan> from_search(std::int64_t budget, std::int64_t work, const Bound& bound) {
+    Search search(program_, budget, options_.seed);
+    if (!search.feasible()) {
+      if (bound.instant < 0) return std::nullopt;
+      explore(search, bound.instant, work);
     }
-    return from_online(budget, bound);
+    // Rounding up to the alignment, and buffers that cannot move, can take more than is live: then the peak is lowered.
+    double room = static_cast<double>(budget);
+    for (int tries = 0; tries <= kTightenings; ++tries) {
+      if (!search.feasible()) {
+        if (tries == 0) nearest_ = std::min(nearest_, search.least_peak());
+        return std::nullopt;
+      }
+      search.load(search.best());
+      if (auto plan = finish(emit(program_, search.schedule()), budget, bound)) return plan;
+      room = std::min(room * 0.99, room - 64.0 * 4);
+      search.tighten(static_cast<std::int64_t>(room));
+      if (!search.feasible()) search.anneal(work / 8, kWarm);
+    }
+    return std::nullopt;
+  }
+
+  // The best of a few walks, and then of one that begins there.
+  void explore(Search& search, OpId instant, std::int64_t work) const {
+    const int walks = ops() <= 600 ? 3 : 1;
+    const std::vector<Schedule::Key> nothing = search.schedule().reruns();
+    Closure closure(program_, instant);
+    for (int walk = 0; walk < walks; ++walk) {
+      search.warm_start(closure, instant);
+      if (walk % 2 == 1) search.load(nothing);
+      search.anneal(work / (walks + 1), kHot);
+    }
+    if (search.feasible()) search.load(search.best());
+    search.anneal(work / (walks + 1), search.feasible() ? kWarm : kHot);
   }
 
   Plan unplaced(std::vector<Step> steps, std::int64_t budget, const Bound& bound) const {
@@ -150,29 +203,27 @@ class Planner {
 
   // Finds the smallest budget that can be planned, and says so.
   [[noreturn]] void throw_short(std::int64_t budget) {
-    const Bound bound = lower_bound(program_, budget, kBoundWork);
-    std::int64_t impossible = std::max(bound.least_budget - 1, budget);
-    if (bound.least_budget > budget) impossible = bound.least_budget - 1;
-    std::int64_t planned = 0;
-    const auto fits = [&](std::int64_t b) { return attempt(b, full_work() / 8).has_value(); };
-    if (fits(impossible + 1)) {
-      planned = impossible + 1;
-    } else {
-      std::int64_t step = std::max<std::int64_t>(impossible / 16, 64);
-      std::int64_t low = impossible + 1;
-      std::int64_t high = low + step;
+    const std::int64_t least = scheduler::least_budget(program_);
+    const auto fits = [&](std::int64_t b) { return attempt(b, brief_work(), kBriefBoundWork).has_value(); };
+    std::int64_t low = std::max(least - 1, budget);  // not planned
+    std::int64_t high = low + 1;
+    if (!fits(high)) {
+      low = high;
+      // The schedule that came closest to the budget fits in this one, but for placement.
+      high = std::max(nearest_, high + 1);
       while (!fits(high)) {
         low = high;
-        step *= 2;
-        high += step;
+        high += std::max<std::int64_t>(high / 32, 64);
       }
-      while (high - low > std::max<std::int64_t>(64, high / 100)) {
+      const auto fine = [&] { return exact_ ? 0 : std::max<std::int64_t>(64, high / 100); };
+      for (int i = 0; i < (exact_ ? 40 : 6) && high - low > 1 + fine(); ++i) {
         const std::int64_t middle = low + (high - low) / 2;
         (fits(middle) ? high : low) = middle;
       }
-      planned = high;
     }
-    const bool exact = planned == bound.least_budget;
+    const std::int64_t planned = high;
+    const bool exact = planned == least || (exact_ && exact_plan(program_, planned - 1, kExactStates).outcome ==
+                                                          Exact::Outcome::kImpossible);
     throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
                           format_bytes(budget) + ": the smallest budget planned is " + format_bytes(planned) +
                           (exact ? ", and no smaller one is possible" : ""),
@@ -182,12 +233,25 @@ class Planner {
   const Graph& graph_;
   const PlanOptions options_;
   const Program program_;
+  bool exact_;                         // the exact search finishes
+  std::int64_t nearest_ = kUnlimited;  // the least budget that an attempt which failed could have done with
 };
 
 }  // namespace
 
 Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
   return Planner(graph, options).run(budget);
+}
+
+std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options, const Plan* smaller) {
+  return Planner(graph, options).find(budget, smaller);
+}
+
+std::int64_t least_budget(const Graph& graph) { return least_budget(compile(graph)); }
+
+std::int64_t peak_without_recomputation(const Graph& graph) {
+  const Program program = compile(graph);
+  return static_cast<std::int64_t>(Schedule(program, 0).peak()) + program.pinned_bytes;
 }
 
 }  // namespace tidemark::scheduler

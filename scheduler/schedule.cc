@@ -4,7 +4,8 @@
 
 namespace tidemark::scheduler {
 
-Schedule::Schedule(const Program& program, double room) : program_(program), room_(room) {
+Schedule::Schedule(const Program& program, double room) : program_(program) {
+  profile_.clear(room);
   occurrences_.resize(static_cast<std::size_t>(program.buffer_count));
   for (std::int64_t b : program.bytes) bytes_.push_back(static_cast<double>(b));
   for (OpId op = 0; op < program.op_count; ++op) {
@@ -22,55 +23,45 @@ Schedule::Schedule(const Program& program, double room) : program_(program), roo
 
 void Schedule::clear() {
   const OpId end = program_.op_count;
-  keys_.assign(1, 0);
   for (auto& list : occurrences_) list.clear();
-  extra_ = overflow_ = 0;
+  extra_ = 0;
   missing_ = 0;
+  reruns_.clear();
+  rerun_at_.clear();
   for (BufferId b = 0; b < program_.buffer_count; ++b) {
     if (program_.at_start[b] && !program_.pinned[b]) occurrences_[b].push_back({0, true});
   }
   for (OpId op = program_.first_op; op < end; ++op) {
     const Key k = key(op, op);
-    keys_.push_back(k);
     for (BufferId b : reads_[op]) occurrences_[b].push_back({k, false});
     for (BufferId b : program_.writes[op]) occurrences_[b].push_back({k, true});
   }
-  keys_.push_back(key(end, end));
   for (BufferId b = 0; b < program_.buffer_count; ++b) {
-    if (program_.kept[b] && !program_.pinned[b]) occurrences_[b].push_back({keys_.back(), false});
+    if (program_.kept[b] && !program_.pinned[b]) occurrences_[b].push_back({key(end, end), false});
   }
-  own_.assign(keys_.size(), 0);
-  std::vector<double> change(keys_.size() + 1, 0);
+  // Events: the start, each op, the end.
+  const auto event = [&](Key k) {
+    return k == 0 ? std::size_t{0} : static_cast<std::size_t>(stage_of(k) - program_.first_op) + 1;
+  };
+  const std::size_t events = static_cast<std::size_t>(end - program_.first_op) + 2;
+  std::vector<double> change(events + 1, 0);
   for (BufferId b = 0; b < program_.buffer_count; ++b) {
     const auto& list = occurrences_[b];
     if (!list.empty() && !list.front().produced) ++missing_;
     for (std::size_t i = 1; i < list.size(); ++i) {
       if (list[i].produced) continue;
-      change[index(list[i - 1].key) + 1] += bytes_[b];
-      change[index(list[i].key) + 1] -= bytes_[b];
+      change[event(list[i - 1].key) + 1] += bytes_[b];
+      change[event(list[i].key) + 1] -= bytes_[b];
     }
   }
-  memory_.assign(keys_.size(), 0);
-  double through = 0;
-  for (std::size_t i = 0; i < keys_.size(); ++i) {
-    through += change[i];
-    const OpId op = op_of(keys_[i]);
-    own_[i] = i > 0 && i + 1 < keys_.size() ? own_bytes(op, keys_[i]) : 0;
-    memory_[i] = through + own_[i];
+  profile_.clear(profile_.room());
+  double through = change[0];
+  profile_.append(0, through, 0);
+  for (OpId op = program_.first_op; op <= end; ++op) {
+    const Key k = key(op, op);
+    through += change[event(k)];
+    profile_.append(k, through, op < end ? own_bytes(op, k) : 0);
   }
-  set_room(room_);
-}
-
-void Schedule::set_room(double room) {
-  room_ = room;
-  overflow_ = 0;
-  for (double m : memory_) overflow_ += std::max(0.0, m - room_);
-}
-
-double Schedule::peak() const { return *std::max_element(memory_.begin(), memory_.end()); }
-
-std::size_t Schedule::index(Key k) const {
-  return static_cast<std::size_t>(std::lower_bound(keys_.begin(), keys_.end(), k) - keys_.begin());
 }
 
 std::size_t Schedule::find(BufferId b, Key k) const {
@@ -116,9 +107,7 @@ bool Schedule::last_use(BufferId b, Key k) const {
 }
 
 bool Schedule::contains(OpId op, OpId stage) const {
-  const Key k = key(op, stage);
-  const std::size_t i = index(k);
-  return i < keys_.size() && keys_[i] == k;
+  return op == stage ? op >= program_.first_op : rerun_at_.contains(key(op, stage));
 }
 
 bool Schedule::may_add(OpId op, OpId stage) const {
@@ -140,29 +129,6 @@ bool Schedule::may_remove(OpId op, OpId stage) const {
   return true;
 }
 
-void Schedule::shift(std::size_t first, std::size_t last, double bytes) {
-  // Sizes are whole numbers, so the sums are exact in any order; four lanes let the compiler use vector registers.
-  constexpr std::size_t kLanes = 4;
-  double change[kLanes] = {};
-  const double room = room_;
-  double* memory = memory_.data();
-  std::size_t i = first;
-  for (; i + kLanes <= last; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double before = memory[i + lane] - room;
-      const double after = before + bytes;
-      memory[i + lane] += bytes;
-      change[lane] += std::max(0.0, after) - std::max(0.0, before);
-    }
-  }
-  for (; i < last; ++i) {
-    const double before = memory[i] - room;
-    memory[i] += bytes;
-    change[0] += std::max(0.0, before + bytes) - std::max(0.0, before);
-  }
-  overflow_ += (change[0] + change[1]) + (change[2] + change[3]);
-}
-
 // Outputs and scratch, less what is written over reads that nobody needs any more.
 double Schedule::own_bytes(OpId op, Key k) const {
   double own = op_bytes_[op];
@@ -180,10 +146,7 @@ double Schedule::own_bytes(OpId op, Key k) const {
 void Schedule::refresh_own(Key k) {
   const OpId op = op_of(k);
   if (k == 0 || op >= program_.op_count || program_.overwrites[op].empty()) return;
-  const std::size_t i = index(k);
-  const double own = own_bytes(op, k);
-  shift(i, i + 1, own - own_[i]);
-  own_[i] = own;
+  profile_.set_own(k, own_bytes(op, k));
 }
 
 void Schedule::insert_occurrence(BufferId b, std::size_t position, Key k, bool produced) {
@@ -193,20 +156,14 @@ void Schedule::insert_occurrence(BufferId b, std::size_t position, Key k, bool p
 
 void Schedule::add(OpId op, OpId stage) {
   const Key k = key(op, stage);
-  const std::size_t i = index(k);
-  const auto at = static_cast<std::ptrdiff_t>(i);
-  const double through = memory_[i] - own_[i];
-  keys_.insert(keys_.begin() + at, k);
-  memory_.insert(memory_.begin() + at, through);
-  own_.insert(own_.begin() + at, 0.0);
-  overflow_ += std::max(0.0, through - room_);
+  profile_.insert(k, profile_.through(profile_.key(profile_.position(k))));
   for (BufferId b : program_.writes[op]) {
     const std::size_t p = find(b, k);
     const auto& list = occurrences_[b];
     const bool used = p < list.size() && !list[p].produced;
-    if (used && p > 0) shift(index(list[p - 1].key) + 1, i + 1, -bytes_[b]);
+    if (used && p > 0) profile_.add_after(list[p - 1].key, k, -bytes_[b]);
     if (used && p == 0) {
-      shift(i + 1, index(list[p].key) + 1, bytes_[b]);
+      profile_.add_after(k, list[p].key, bytes_[b]);
       --missing_;
     }
     insert_occurrence(b, p, k, true);
@@ -216,27 +173,25 @@ void Schedule::add(OpId op, OpId stage) {
     const std::size_t p = find(b, k);
     const auto& list = occurrences_[b];
     const bool live = p < list.size() && !list[p].produced;
-    if (!live) shift(index(list[p - 1].key) + 1, i + 1, bytes_[b]);
+    if (!live) profile_.add_after(list[p - 1].key, k, bytes_[b]);
     insert_occurrence(b, p, k, false);
     refresh_own(list[p - 1].key);
   }
-  const double own = own_bytes(op, k);
-  shift(i, i + 1, own);
-  own_[i] = own;
+  profile_.set_own(k, own_bytes(op, k));
   extra_ += program_.cost[op];
+  rerun_at_.emplace(k, reruns_.size());
+  reruns_.push_back(k);
 }
 
 void Schedule::remove(OpId op, OpId stage) {
   const Key k = key(op, stage);
-  const std::size_t i = index(k);
-  shift(i, i + 1, -own_[i]);
-  own_[i] = 0;
+  profile_.set_own(k, 0);
   for (BufferId b : reads_[op]) {
     const std::size_t p = find(b, k);
     auto& list = occurrences_[b];
     list.erase(list.begin() + static_cast<std::ptrdiff_t>(p));
     const bool live = p < list.size() && !list[p].produced;
-    if (!live) shift(index(list[p - 1].key) + 1, i + 1, -bytes_[b]);
+    if (!live) profile_.add_after(list[p - 1].key, k, -bytes_[b]);
     refresh_own(list[p - 1].key);
   }
   for (BufferId b : program_.writes[op]) {
@@ -244,27 +199,23 @@ void Schedule::remove(OpId op, OpId stage) {
     auto& list = occurrences_[b];
     list.erase(list.begin() + static_cast<std::ptrdiff_t>(p));
     const bool used = p < list.size() && !list[p].produced;
-    if (used && p > 0) shift(index(list[p - 1].key) + 1, i + 1, bytes_[b]);
+    if (used && p > 0) profile_.add_after(list[p - 1].key, k, bytes_[b]);
     if (used && p == 0) {
-      shift(i + 1, index(list[p].key) + 1, -bytes_[b]);
+      profile_.add_after(k, list[p].key, -bytes_[b]);
       ++missing_;
     }
     if (p > 0) refresh_own(list[p - 1].key);
   }
-  const auto at = static_cast<std::ptrdiff_t>(i);
-  overflow_ -= std::max(0.0, memory_[i] - room_);
-  keys_.erase(keys_.begin() + at);
-  memory_.erase(memory_.begin() + at);
-  own_.erase(own_.begin() + at);
+  profile_.erase(k);
   extra_ -= program_.cost[op];
-}
-
-std::vector<Schedule::Key> Schedule::reruns() const {
-  std::vector<Key> result;
-  for (Key k : keys_) {
-    if (k != 0 && op_of(k) != stage_of(k)) result.push_back(k);
+  const auto found = rerun_at_.find(k);
+  const std::size_t at = found->second;
+  rerun_at_.erase(found);
+  if (at + 1 < reruns_.size()) {
+    reruns_[at] = reruns_.back();
+    rerun_at_[reruns_[at]] = at;
   }
-  return result;
+  reruns_.pop_back();
 }
 
 }  // namespace tidemark::scheduler

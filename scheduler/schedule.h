@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <unordered_map>
 #include <vector>
 
+#include "scheduler/profile.h"
 #include "scheduler/program.h"
 
 namespace tidemark::scheduler {
@@ -14,7 +16,7 @@ class Schedule {
  public:
   // Where an op runs: before the first run of op `stage`, or as that first run where they are equal. stage op_count is
   // the end of the program. Ordered by time.
-  using Key = std::uint64_t;
+  using Key = Profile::Key;
   static Key key(OpId op, OpId stage) { return (static_cast<Key>(stage + 1) << 32) | static_cast<Key>(op + 1); }
   static OpId op_of(Key k) { return static_cast<OpId>(k & 0xffffffffU) - 1; }
   static OpId stage_of(Key k) { return static_cast<OpId>(k >> 32) - 1; }
@@ -35,18 +37,17 @@ class Schedule {
   void remove(OpId op, OpId stage);
   void clear();
 
-  double extra() const { return extra_; }        // cost of the reruns
-  double overflow() const { return overflow_; }  // sum over events of bytes above the room
+  double extra() const { return extra_; }                  // cost of the reruns
+  double overflow() const { return profile_.overflow(); }  // sum over events of bytes above the room
   int missing() const { return missing_; }
-  double peak() const;
-  void set_room(double room);
-
-  // Events by time. The first is the start, the last the end; neither is an op.
-  std::size_t size() const { return keys_.size(); }
-  Key event(std::size_t i) const { return keys_[i]; }
-  double memory(std::size_t i) const { return memory_[i]; }
-  double room() const { return room_; }
-  std::size_t index(Key k) const;
+  double peak() const { return profile_.peak(); }
+  double room() const { return profile_.room(); }
+  void set_room(double room) { profile_.set_room(room); }
+  std::int64_t work() const { return profile_.work(); }
+  // Memory by event, in order of time. The first event is the start, the last the end; neither is an op.
+  const Profile& profile() const { return profile_; }
+  // In the order in which they came, where none was taken away.
+  const std::vector<Key>& reruns() const { return reruns_; }
   // The buffer's occurrence after event k, and before it; nullptr where there is none.
   const Occurrence* next(BufferId b, Key k) const;
   const Occurrence* previous(BufferId b, Key k) const;
@@ -55,27 +56,23 @@ class Schedule {
   // Resident when event k begins.
   bool live_before(BufferId b, Key k) const;
   bool last_use(BufferId b, Key k) const;  // nothing reads it between k and where it is next written
-  std::vector<Key> reruns() const;
 
  private:
   std::size_t find(BufferId b, Key k) const;
-  void shift(std::size_t first, std::size_t last, double bytes);  // memory of events [first, last)
   void refresh_own(Key k);
   double own_bytes(OpId op, Key k) const;
   void insert_occurrence(BufferId b, std::size_t position, Key k, bool produced);
 
   const Program& program_;
-  double room_;
-  std::vector<Key> keys_;
-  std::vector<double> memory_;
-  std::vector<double> own_;  // of memory_, what the event itself brings: its outputs and scratch
+  Profile profile_;
   std::vector<std::vector<Occurrence>> occurrences_;
   std::vector<std::vector<BufferId>> reads_;  // without pinned buffers
   std::vector<double> bytes_;
   std::vector<double> op_bytes_;
   double extra_ = 0;
-  double overflow_ = 0;
   int missing_ = 0;
+  std::vector<Key> reruns_;
+  std::unordered_map<Key, std::size_t> rerun_at_;  // in reruns_
 };
 
 }  // namespace tidemark::scheduler

@@ -121,19 +121,35 @@ bool Search::recompute_at_next_use(BufferId b, Key after, double chance) {
 }
 
 void Search::keep_if_best() {
-  if (schedule_.overflow() > 0.5 || schedule_.missing() > 0) return;
+  if (schedule_.missing() > 0) return;
+  if (!feasible_ && penalty_ > 0 && (least_peak_ == 0 || schedule_.overflow() < least_overflow_)) {
+    least_overflow_ = schedule_.overflow();
+    const double peak = schedule_.peak();
+    if (least_peak_ == 0 || peak < least_peak_) least_peak_ = peak;
+  }
+  if (schedule_.overflow() > 0.5) return;
   if (feasible_ && schedule_.extra() >= best_extra_ * (1 - 1e-12)) return;
   feasible_ = true;
   best_extra_ = schedule_.extra();
-  best_ = schedule_.reruns();
+  best_ = sorted_reruns();
 }
 
-void Search::offer(std::span<const Key> reruns) {
-  const std::vector<Key> now = schedule_.reruns();
-  const double before = energy();
-  load(reruns);
+std::vector<Key> Search::sorted_reruns() const {
+  std::vector<Key> result = schedule_.reruns();
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+void Search::tighten(std::int64_t budget) {
+  schedule_.set_room(static_cast<double>(budget - program_.pinned_bytes));
+  if (penalty_ <= 0) {
+    unit_ =
+        std::max(best_extra_ / static_cast<double>(std::max<std::size_t>(1, best_.size())), program_.base_cost * 1e-4);
+    penalty_ = unit_ / std::max(1.0, schedule_.overflow());
+  }
+  feasible_ = false;
+  best_extra_ = std::numeric_limits<double>::infinity();
   keep_if_best();
-  if (penalty_ > 0 && energy() > before) load(now);
 }
 
 // Runs `op` again with every read that the choice does not keep.
@@ -161,11 +177,22 @@ bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
 
 void Search::carry_out(const Closure::Choice& choice, OpId instant) {
   const Key k = Schedule::key(instant, instant);
+  // By the time of the next use: what an early rerun brings along is there for later ones.
+  std::vector<std::pair<OpId, OpId>> due;
   for (OpId op = 0; op < program_.op_count; ++op) {
     if (!choice.reruns[op]) continue;
+    OpId stage = program_.op_count + 1;
     for (BufferId b : program_.writes[op]) {
-      if (choice.stays[b] || !schedule_.live_across(b, k)) continue;
-      add_as_chosen(op, Schedule::stage_of(schedule_.next(b, k)->key), choice);
+      if (!choice.stays[b] && schedule_.live_across(b, k))
+        stage = std::min(stage, Schedule::stage_of(schedule_.next(b, k)->key));
+    }
+    if (stage <= program_.op_count) due.emplace_back(stage, op);
+  }
+  std::sort(due.begin(), due.end());
+  for (const auto& [stage, op] : due) {
+    const auto out = program_.writes[op];
+    if (std::any_of(out.begin(), out.end(), [&](BufferId b) { return schedule_.live_across(b, k); })) {
+      add_as_chosen(op, stage, choice);
     }
   }
 }
@@ -173,9 +200,9 @@ void Search::carry_out(const Closure::Choice& choice, OpId instant) {
 void Search::warm_start(Closure& closure, OpId instant) {
   const double overflow = schedule_.overflow();
   const auto room = static_cast<double>(static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes);
-  const std::vector<Key> base = schedule_.reruns();
+  const std::vector<Key> base = sorted_reruns();
   std::vector<Key> best = base;
-  double least = 0;
+  double least = energy();
   for (double part = 1.0; part > 0.3; part -= 0.04) {
     Closure::Choice choice;
     closure.bound(static_cast<std::int64_t>(room * part), &choice);
@@ -191,41 +218,51 @@ void Search::warm_start(Closure& closure, OpId instant) {
     keep_if_best();
     if (energy() < least) {
       least = energy();
-      best = schedule_.reruns();
+      best = sorted_reruns();
     }
     if (schedule_.overflow() <= 0) break;
   }
   load(best);
 }
 
-// Recomputes something that lies idle over an instant above the room.
+// Recomputes something that lies idle over an instant above the room: of a few, the one that costs least a byte.
 bool Search::relieve() {
   if (schedule_.overflow() <= 0.5) return false;
-  const std::size_t n = schedule_.size();
-  std::size_t i = below(n);
-  for (std::size_t tries = 0; tries < n && schedule_.memory(i) <= schedule_.room(); ++tries) i = i + 1 < n ? i + 1 : 0;
-  if (schedule_.memory(i) <= schedule_.room()) return false;
-  const Key k = schedule_.event(i);
+  const Profile& profile = schedule_.profile();
+  const Profile::Position at = profile.above_room(profile.any(random()));
+  if (profile.end(at)) return false;
+  const Key k = profile.key(at);
   const auto buffers = static_cast<std::size_t>(program_.buffer_count);
-  for (int tries = 0; tries < 40; ++tries) {
+  BufferId best = -1;
+  int found = 1 + static_cast<int>(below(4));
+  for (int tries = 0; tries < 40 && found > 0; ++tries) {
     const auto b = static_cast<BufferId>(below(buffers));
-    if (program_.producer[b] < 0 || program_.bytes[b] == 0 || !schedule_.live_across(b, k)) continue;
-    return recompute_at_next_use(b, k, 0.7);
+    const OpId producer = program_.producer[b];
+    if (producer < 0 || program_.bytes[b] == 0 || !schedule_.live_across(b, k)) continue;
+    --found;
+    const auto rate = [&](BufferId c) {
+      return program_.cost[program_.producer[c]] / static_cast<double>(program_.bytes[c]);
+    };
+    if (best < 0 || rate(b) < rate(best)) best = b;
   }
-  return false;
+  return best >= 0 && recompute_at_next_use(best, k, 0.7);
+}
+
+Schedule::Key Search::random_rerun() {
+  const auto& reruns = schedule_.reruns();
+  return reruns.empty() ? 0 : reruns[below(reruns.size())];
 }
 
 bool Search::remove_random() {
-  const std::size_t n = schedule_.size();
-  std::size_t i = below(n);
-  for (std::size_t tries = 0; tries < n; ++tries, i = i + 1 < n ? i + 1 : 0) {
-    const Key k = schedule_.event(i);
-    if (k == 0 || Schedule::op_of(k) == Schedule::stage_of(k)) continue;
-    const std::size_t before = journal_.size();
-    remove_with_idle(Schedule::op_of(k), Schedule::stage_of(k));
-    return journal_.size() > before;
+  Key k = random_rerun();
+  for (int n = static_cast<int>(below(3)); n > 0; --n) {
+    const Key other = random_rerun();
+    if (program_.cost[Schedule::op_of(other)] > program_.cost[Schedule::op_of(k)]) k = other;
   }
-  return false;
+  if (k == 0) return false;
+  const std::size_t before = journal_.size();
+  remove_with_idle(Schedule::op_of(k), Schedule::stage_of(k));
+  return journal_.size() > before;
 }
 
 bool Search::swap() {
@@ -236,65 +273,60 @@ bool Search::swap() {
 
 // Moves a rerun to another stage where something of its neighbourhood happens.
 bool Search::shift() {
-  const std::size_t n = schedule_.size();
-  std::size_t i = below(n);
-  for (std::size_t tries = 0; tries < n; ++tries, i = i + 1 < n ? i + 1 : 0) {
-    const Key k = schedule_.event(i);
-    if (k == 0 || Schedule::op_of(k) == Schedule::stage_of(k)) continue;
-    const OpId op = Schedule::op_of(k);
-    const OpId stage = Schedule::stage_of(k);
-    OpId to = stage;
-    const auto writes = program_.writes[op];
-    if (writes.empty()) return false;
-    const BufferId b = writes[below(writes.size())];
-    const Schedule::Occurrence* other = uniform() < 0.5 ? schedule_.next(b, k) : schedule_.previous(b, k);
-    if (other != nullptr && other->key != 0 && uniform() < 0.7) {
-      to = Schedule::stage_of(other->key);
-    } else {
-      to = stage + static_cast<OpId>(below(9)) - 4;
-    }
-    if (to == stage || to < program_.first_op || to > program_.op_count) return false;
-    if (schedule_.contains(op, to) || to <= op || to > program_.rerun_until[op]) return false;
-    if (!schedule_.may_remove(op, stage)) return false;
-    remove(op, stage);
-    return add_with_ancestors(op, to, 0.3, 0);
+  const Key k = random_rerun();
+  if (k == 0) return false;
+  const OpId op = Schedule::op_of(k);
+  const OpId stage = Schedule::stage_of(k);
+  OpId to = stage;
+  const auto writes = program_.writes[op];
+  if (writes.empty()) return false;
+  const BufferId b = writes[below(writes.size())];
+  const Schedule::Occurrence* other = uniform() < 0.5 ? schedule_.next(b, k) : schedule_.previous(b, k);
+  if (other != nullptr && other->key != 0 && uniform() < 0.7) {
+    to = Schedule::stage_of(other->key);
+  } else {
+    to = stage + static_cast<OpId>(below(9)) - 4;
   }
-  return false;
+  if (to == stage || to < program_.first_op || to > program_.op_count) return false;
+  if (schedule_.contains(op, to) || to <= op || to > program_.rerun_until[op]) return false;
+  if (!schedule_.may_remove(op, stage)) return false;
+  remove(op, stage);
+  return add_with_ancestors(op, to, 0.3, 0);
 }
 
+// Takes away the reruns of a whole stage, the last first.
 bool Search::clear_stage() {
-  const std::size_t n = schedule_.size();
-  std::size_t i = below(n);
-  for (std::size_t tries = 0; tries < n; ++tries, i = i + 1 < n ? i + 1 : 0) {
-    const Key k = schedule_.event(i);
-    if (k == 0 || Schedule::op_of(k) == Schedule::stage_of(k)) continue;
-    const OpId stage = Schedule::stage_of(k);
-    std::size_t last = i;
-    while (last + 1 < n && Schedule::stage_of(schedule_.event(last + 1)) == stage) ++last;
-    std::vector<OpId> ops;
-    for (std::size_t j = last + 1; j-- > 0 && Schedule::stage_of(schedule_.event(j)) == stage;) {
-      const OpId op = Schedule::op_of(schedule_.event(j));
-      if (op != stage) ops.push_back(op);
-    }
-    for (OpId op : ops) {
-      if (schedule_.may_remove(op, stage)) remove(op, stage);
-    }
-    return true;
+  const Key k = random_rerun();
+  if (k == 0) return false;
+  const OpId stage = Schedule::stage_of(k);
+  const Profile& profile = schedule_.profile();
+  std::vector<OpId> ops;
+  for (Profile::Position p = profile.position(Schedule::key(0, stage)); !profile.end(p); p = profile.next(p)) {
+    const OpId op = Schedule::op_of(profile.key(p));
+    if (op == stage || Schedule::stage_of(profile.key(p)) != stage) break;
+    ops.push_back(op);
   }
-  return false;
+  for (std::size_t i = ops.size(); i-- > 0;) {
+    if (schedule_.may_remove(ops[i], stage)) remove(ops[i], stage);
+  }
+  return true;
 }
 
-void Search::anneal(std::int64_t work) {
+void Search::anneal(std::int64_t work, double heat) {
   if (penalty_ <= 0) return;
-  const auto per_move = static_cast<std::int64_t>(schedule_.size()) + 600;
-  const std::int64_t moves = work / per_move;
-  const double hot = unit_ * 0.3;
-  const double cold = unit_ * 0.003;
+  constexpr double kCold = 0.03;  // at last, in costs of a typical rerun
+  constexpr std::int64_t kPerMove = 600;
   constexpr std::int64_t kWindow = 256;
+  const std::int64_t first = schedule_.work();
   std::int64_t feasible_seen = 0;
   double now = energy();
-  for (std::int64_t m = 0; m < moves; ++m) {
-    const double temperature = hot * std::pow(cold / hot, static_cast<double>(m) / static_cast<double>(moves));
+  double temperature = unit_ * heat;
+  for (std::int64_t m = 0;; ++m) {
+    if (m % 16 == 0) {
+      const std::int64_t spent = schedule_.work() - first + m * kPerMove;
+      if (spent >= work) break;
+      temperature = unit_ * heat * std::pow(kCold / heat, static_cast<double>(spent) / static_cast<double>(work));
+    }
     journal_.clear();
     const double pick = uniform();
     const int missing = schedule_.missing();

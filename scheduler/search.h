@@ -17,14 +17,17 @@ class Search {
   // Begins from the closure's choice at the binding instant: what does not stay there is recomputed at its next use.
   // The target is tightened until the simulated peak fits or tightening no longer helps.
   void warm_start(Closure& closure, OpId instant);
-  // Begins from a given set of reruns where that is better than what there is.
-  void offer(std::span<const Schedule::Key> reruns);
-  // `work` counts memory cells touched, so that a run takes the same steps on every machine.
-  void anneal(std::int64_t work);
+  // From now on within a smaller budget, from the schedule as it is.
+  void tighten(std::int64_t budget);
+  // From the schedule as it is. `heat` is the temperature at first, in costs of a typical rerun. `work` counts events
+  // touched, so that a run takes the same steps on every machine.
+  void anneal(std::int64_t work, double heat);
 
   bool feasible() const { return feasible_; }
   double best_extra() const { return best_extra_; }
   const std::vector<Schedule::Key>& best() const { return best_; }
+  // Where nothing fits: the peak of the schedule that came closest.
+  std::int64_t least_peak() const { return static_cast<std::int64_t>(least_peak_) + program_.pinned_bytes; }
   const Schedule& schedule() const { return schedule_; }
   void load(std::span<const Schedule::Key> reruns);
 
@@ -50,6 +53,9 @@ class Search {
   void carry_out(const Closure::Choice& choice, OpId instant);
   void mend();
 
+  std::vector<Schedule::Key> sorted_reruns() const;
+  Schedule::Key random_rerun();
+
   bool relieve();
   bool remove_random();
   bool swap();
@@ -67,6 +73,8 @@ class Search {
   bool feasible_ = false;
   double best_extra_ = 0;
   std::vector<Schedule::Key> best_;
+  double least_overflow_ = 0;
+  double least_peak_ = 0;
 };
 
 }  // namespace tidemark::scheduler

@@ -14,6 +14,8 @@ struct Command {
   int (*run)(std::span<const char* const> arguments);  // after the subcommand's name; errors are exceptions
 };
 
+extern const Command kPlan;
+extern const Command kSimulate;
 extern const Command kTrain;
 
 }  // namespace tidemark::tools

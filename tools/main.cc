@@ -12,7 +12,7 @@
 namespace tidemark::tools {
 namespace {
 
-const Command* const kCommands[] = {&kTrain};
+const Command* const kCommands[] = {&kTrain, &kPlan, &kSimulate};
 
 std::string help() {
   std::string out = "usage: tidemark COMMAND [options]\n\ncommands:\n";

@@ -107,6 +107,22 @@ struct PlanOptions {
 // its needed_bytes() is the smallest budget that was planned, exact() whether a smaller one is proven impossible.
 Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options = {});
 
+// As plan(), but nothing where no plan was found, without a search for the smallest budget. `smaller`, a plan of the
+// same graph and options for a smaller budget, is taken where no cheaper one is found: over ascending budgets, each
+// plan handed to the next, cost never rises.
+std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options = {},
+                             const Plan* smaller = nullptr);
+
+// No plan exists for a smaller budget: what some op needs whatever else is discarded.
+std::int64_t least_budget(const Graph& graph);
+
+// The largest sum of live bytes where nothing is computed twice.
+std::int64_t peak_without_recomputation(const Graph& graph);
+
+// What the online policy below does with the whole program, as a plan. Where ops carry no `releases`, a buffer is
+// released after its last read. Throws BudgetError naming the op that does not fit.
+Plan run_online(const Graph& graph, std::int64_t budget);
+
 // Replays a plan step by step under the rules and recomputes its cost and peaks from nothing. Throws Error naming the
 // step and the rule that it breaks.
 struct Simulation {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
 
 namespace tidemark::scheduler::testing {
 
@@ -127,12 +126,6 @@ Graph training_graph(std::mt19937_64& rng, int layers) {
     g = next;
   }
   return graph;
-}
-
-std::int64_t peak_without_recomputation(const Graph& graph) {
-  const Program program = compile(graph);
-  const Schedule schedule(program, 0);
-  return static_cast<std::int64_t>(schedule.peak()) + program.pinned_bytes;
 }
 
 Start everything_at_start(const Graph& graph) {

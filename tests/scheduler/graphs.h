@@ -28,9 +28,6 @@ Graph random_graph(std::mt19937_64& rng, const RandomOptions& options);
 // Forward and backward with parameters, accumulated gradients and fused updates, as an engine exports them.
 Graph training_graph(std::mt19937_64& rng, int layers);
 
-// The largest sum of live bytes when nothing is computed twice and everything goes after its last use.
-std::int64_t peak_without_recomputation(const Graph& graph);
-
 // Every input resident, pinned ones at the bottom.
 Start everything_at_start(const Graph& graph);
 

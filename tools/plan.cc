@@ -1,0 +1,134 @@
+// tidemark plan: plans a graph file for a budget, or shows what each of many budgets costs.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tidemark/scheduler.h"
+#include "tidemark/units.h"
+#include "tools/command.h"
+#include "tools/graph_budget.h"
+#include "tools/options.h"
+
+namespace tidemark::tools {
+namespace {
+
+struct PlanCommand {
+  std::string graph;
+  std::string budget;
+  bool sweep = false;
+  std::string budgets;
+  std::string effort = "default";
+  bool no_place = false;
+  std::int64_t seed = 1;
+  std::string out;
+};
+
+bool parse(std::span<const char* const> arguments, PlanCommand& command) {
+  OptionTable table("tidemark plan", "Plans what a program keeps, discards and computes again inside a memory budget.");
+  table.text("graph", "FILE", "the program, in the format of docs/scheduler.md", command.graph);
+  table.text("budget", "SIZE", std::string("what it may take: ") + kBudgetForms, command.budget);
+  table.flag("sweep", "a table of many budgets in place of one plan", command.sweep);
+  table.text("budgets", "LIST", "the budgets of --sweep [90%,80%,...,10%]", command.budgets);
+  table.choice("effort", "how long to search", command.effort, {"default", "high"});
+  table.flag("no-place", "bound live bytes only, without offsets", command.no_place);
+  table.integer("seed", "of the search; the same seed gives the same plan", command.seed, 0, std::int64_t{1} << 40);
+  table.text("out", "FILE", "where the plan goes", command.out);
+  if (table.parse(arguments)) {
+    std::fputs((table.help() + "\nexit codes: 0 planned, 1 error, 2 impossible budget, 64 wrong usage\n").c_str(),
+               stdout);
+    return false;
+  }
+  if (command.graph.empty()) throw UsageError("--graph FILE is needed");
+  if (command.sweep == table.given("budget")) throw UsageError("give --budget SIZE or --sweep");
+  if (command.sweep && table.given("out")) throw UsageError("--out takes one plan; --sweep makes many");
+  if (!command.sweep && table.given("budgets")) throw UsageError("--budgets is for --sweep");
+  return true;
+}
+
+double percent(double part, double whole) { return whole > 0 ? 100 * (part / whole - 1) : 0; }
+
+void sweep(const scheduler::Graph& graph, const PlanCommand& command, const scheduler::PlanOptions& options) {
+  std::vector<std::int64_t> budgets;
+  const std::int64_t peak = scheduler::peak_without_recomputation(graph);
+  for (const std::string& text :
+       split(command.budgets.empty() ? "90%,80%,70%,60%,50%,40%,30%,20%,10%" : command.budgets)) {
+    budgets.push_back(budget_of(text, peak));
+  }
+  std::vector<std::size_t> order(budgets.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return budgets[a] < budgets[b]; });
+  struct Row {
+    std::optional<scheduler::Plan> plan;
+    std::int64_t recomputed = 0;
+    double seconds = 0;
+  };
+  std::vector<Row> rows(budgets.size());
+  const std::int64_t least = scheduler::least_budget(graph);
+  const scheduler::Plan* smaller = nullptr;
+  std::optional<std::int64_t> smallest;
+  for (std::size_t i : order) {
+    Row& row = rows[i];
+    const auto began = std::chrono::steady_clock::now();
+    if (budgets[i] >= least) row.plan = scheduler::try_plan(graph, budgets[i], options, smaller);
+    row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    if (!row.plan) continue;
+    row.recomputed = scheduler::simulate(graph, *row.plan).recomputed_ops;
+    smaller = &*row.plan;
+    if (!smallest) smallest = budgets[i];
+  }
+  std::printf("%s: %zu ops, peak without recomputation %lld bytes, no plan below %lld bytes\n", graph.name.c_str(),
+              graph.ops.size(), static_cast<long long>(peak), static_cast<long long>(least));
+  std::printf("%14s %7s  %-10s %9s %9s %9s %10s %14s %8s\n", "budget", "of peak", "feasible", "extra %", "bound %",
+              "gap", "recomputed", "reserved", "seconds");
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    std::printf("%14lld %6.1f%%  ", static_cast<long long>(budgets[i]),
+                100 * static_cast<double>(budgets[i]) / static_cast<double>(peak));
+    if (!row.plan) {
+      std::printf("%-10s %9s %9s %9s %10s %14s %8.3f\n", budgets[i] < least ? "impossible" : "open", "-", "-", "-", "-",
+                  "-", row.seconds);
+      continue;
+    }
+    const scheduler::Plan& plan = *row.plan;
+    const double extra = percent(plan.cost, plan.base_cost);
+    const double bound = percent(plan.lower_bound, plan.base_cost);
+    std::printf("%-10s %9.3f %9.3f %9.3f %10lld %14lld %8.3f\n", "yes", extra, bound, extra - bound,
+                static_cast<long long>(row.recomputed),
+                static_cast<long long>(plan.placed ? plan.reserved_peak : plan.live_peak), row.seconds);
+  }
+  if (smallest) std::printf("smallest budget planned: %lld bytes\n", static_cast<long long>(*smallest));
+}
+
+int run(std::span<const char* const> arguments) {
+  PlanCommand command;
+  if (!parse(arguments, command)) return kSuccess;
+  const scheduler::Graph graph = scheduler::read_graph(command.graph);
+  scheduler::PlanOptions options;
+  options.effort = command.effort == "high" ? scheduler::Effort::kHigh : scheduler::Effort::kDefault;
+  options.place = !command.no_place;
+  options.seed = static_cast<std::uint64_t>(command.seed);
+  if (command.sweep) {
+    sweep(graph, command, options);
+    return kSuccess;
+  }
+  const std::int64_t budget = budget_of(command.budget, scheduler::peak_without_recomputation(graph));
+  const scheduler::Plan plan = scheduler::plan(graph, budget, options);
+  if (!command.out.empty()) scheduler::write_plan(plan, command.out);
+  const double bound = percent(plan.lower_bound, plan.base_cost);
+  std::printf("%s in %s: +%.3f %% cost (bound +%.3f %%), %lld ops recomputed, live %s", graph.name.c_str(),
+              format_bytes(budget).c_str(), percent(plan.cost, plan.base_cost), bound,
+              static_cast<long long>(scheduler::simulate(graph, plan).recomputed_ops),
+              format_bytes(plan.live_peak).c_str());
+  if (plan.placed) std::printf(", reserved %s", format_bytes(plan.reserved_peak).c_str());
+  std::printf("\n");
+  return kSuccess;
+}
+
+}  // namespace
+
+const Command kPlan = {"plan", "plan a graph file for a budget", run};
+
+}  // namespace tidemark::tools
