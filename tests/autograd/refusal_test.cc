@@ -224,5 +224,24 @@ TEST(RefusalTest, NeededBytesAreNeeded) {
   EXPECT_GT(refusals, 2);
 }
 
+// A refusal asks for more than there was, also where it is not the op itself that does not fit but the recomputation
+// of what it reads.
+TEST(RefusalTest, ARefusalAsksForMoreThanItHad) {
+  int refusals = 0;
+  for (std::int64_t budget = 4_MiB; budget < 8_MiB; budget += 256_KiB) {
+    const auto refusal = refusal_of([&] {
+      const Session session({.budget = budget, .threads = 2});
+      Tensor w = parameter(normal(kMiB, 0, 0.05f), "w");
+      Tensor y = normal(kMiB, 0, 1);
+      for (int layer = 0; layer < 8; ++layer) y = gelu(linear(y, w));
+      mean(y).backward();
+    });
+    if (!refusal) continue;
+    ++refusals;
+    EXPECT_GT(refusal->needed, budget) << refusal->text;
+  }
+  EXPECT_GT(refusals, 4);
+}
+
 }  // namespace
 }  // namespace tidemark::test
