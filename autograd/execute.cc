@@ -363,6 +363,9 @@ void Engine::refuse(const scheduler::Shortage& shortage, SourceLocation where) {
                   ": inputs ", format_bytes(shortage.inputs), ", output ", format_bytes(shortage.outputs),
                   ", scratchpad ", format_bytes(shortage.scratch));
   absl::StrAppend(&text, "\n  pinned    ", format_bytes(shortage.pinned), ": ", pinned_by_category());
+  if (shortage.pinned + shortage.inputs + shortage.outputs + shortage.scratch < shortage.needed) {
+    absl::StrAppend(&text, "\n  besides   what it takes to compute its inputs again");
+  }
   absl::StrAppend(&text, "\n  help: this step takes a budget of at least ", format_bytes(shortage.needed),
                   "; give it more, or make the batch smaller");
   abandon_step(absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it"));

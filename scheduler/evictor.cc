@@ -239,6 +239,12 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
   return result;
 }
 
+// Where the op itself would fit, computing again what it reads does not, by how much is not known.
+Shortage Evictor::more_than_there_was(Shortage result) const {
+  result.needed = std::max(result.needed, layout_.limit() + memory::Extents::kAlignment);
+  return result;
+}
+
 std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releases, std::vector<Step>& steps) {
   if (id < static_cast<OpId>(ops_.size()) && !op_at(id).ran) {
     ingest_buffers();  // a second try of an op that did not fit
@@ -265,7 +271,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
       return std::min(saved, result.outputs);
     };
     result.needed -= savings();
-    return result;
+    return more_than_there_was(result);
   }
   for (BufferId b : wanted) unlock(b, steps);
   op_at(id).ran = true;
@@ -290,7 +296,7 @@ std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
     }
     roll_back(steps);
   }
-  return shortage(at(b).producer, wanted, {}, 0);
+  return more_than_there_was(shortage(at(b).producer, wanted, {}, 0));
 }
 
 std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, std::int64_t& offset) {
@@ -306,7 +312,7 @@ std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, s
     if (!place_at) {
       roll_back(steps);
       const BufferId writes[] = {b};
-      return shortage(-1, {}, writes, 0);
+      return more_than_there_was(shortage(-1, {}, writes, 0));
     }
     offset = *place_at;
   }

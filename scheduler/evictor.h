@@ -74,6 +74,7 @@ class Evictor {
   void commit_updates(OpId op);
   Shortage shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
                     std::int64_t scratch) const;
+  Shortage more_than_there_was(Shortage result) const;
 
   // evictor_room.cc: room for bytes, and scores.
   bool evictable(BufferId b) const;

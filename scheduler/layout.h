@@ -38,6 +38,7 @@ class Layout {
   void take(BufferId owner, std::int64_t offset, std::int64_t bytes);
   void give(std::int64_t offset) { extents_.give(offset); }
   std::int64_t free_bytes() const { return extents_.free_bytes(); }
+  std::int64_t limit() const { return extents_.limit(); }
 
   std::vector<Segment> segments() const;
 
