@@ -20,7 +20,8 @@ struct Case {
 class Budget : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Budget, IsALimitAndNeverChangesTheNumbers) {
-  const auto [model, rule] = GetParam();
+  const Model model = GetParam().model;
+  const Rule rule = GetParam().rule;
   const TrainingResult unlimited = train({.model = model, .rule = rule});
   EXPECT_EQ(unlimited.report.recomputed_ops, 0);
   const std::int64_t peak = unlimited.report.peak_bytes;

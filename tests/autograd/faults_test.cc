@@ -267,8 +267,8 @@ TEST(FaultsTest, StaleParameterInReplay) {
   };
   expect_honest(examine(honest));
   const auto faulty = [](Probe& net) {
-    std::vector<std::shared_ptr<Scale::Memory>> memories;
-    for (int layer = 0; layer < kLayers; ++layer) memories.push_back(std::make_shared<Scale::Memory>());
+    std::vector<std::shared_ptr<Scale::Memory>> memories(kLayers);
+    for (auto& memory : memories) memory = std::make_shared<Scale::Memory>();
     net.op = [&net, memories](int layer, const Tensor& x) {
       return apply(Scale{memories[static_cast<std::size_t>(layer)]}, {x, net.weight});
     };

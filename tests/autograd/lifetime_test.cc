@@ -208,7 +208,7 @@ TEST_P(LifetimeTest, BatchChangedBeforeBackward) {
   const std::string computed = next_line();
   const Tensor loss = mean(mul(x, w));
   const std::string changed = next_line();
-  x.assign(std::span<const float>(std::vector<float>(64 * 512, 2)));
+  x.assign(std::span<const float>(std::vector<float>(64UL * 512, 2)));
   EXPECT_THAT(error_of([&] { loss.backward(); }), AllOf(HasSubstr(computed), HasSubstr(changed)));
 }
 

@@ -92,6 +92,7 @@ std::int64_t scratch_of(const scheduler::Graph& graph, const std::string& op) {
 TEST(PeakByHandTest, MlpWithoutBias) {
   Session session({.threads = 2});
   std::vector<Parameter> weights;
+  weights.reserve(3);
   for (int i = 0; i < 3; ++i) weights.emplace_back(parameter(normal(kMiB, 0, 0.05f), "w"), "w");
   const Tensor x = normal(kMiB, 0, 1);
   const Tensor target = normal(kMiB, 0, 1);
@@ -123,6 +124,7 @@ TEST(PeakByHandTest, MlpWithoutBias) {
 TEST(PeakByHandTest, MlpThatHoldsOnlyItsLoss) {
   Session session({.threads = 2});
   std::vector<Parameter> weights;
+  weights.reserve(3);
   for (int i = 0; i < 3; ++i) weights.emplace_back(parameter(normal(kMiB, 0, 0.05f), "w"), "w");
   const Tensor x = normal(kMiB, 0, 1);
   const Tensor target = normal(kMiB, 0, 1);
@@ -176,6 +178,7 @@ TEST(PeakByHandTest, ElementwiseChain) {
 TEST(PeakByHandTest, Evaluation) {
   Session session({.threads = 2});
   std::vector<Tensor> weights;
+  weights.reserve(8);
   for (int i = 0; i < 8; ++i) weights.push_back(parameter(normal(kMiB, 0, 0.05f), "w"));
   const Tensor x = normal(kMiB, 0, 1);
   const NoGrad guard;

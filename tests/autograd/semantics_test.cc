@@ -62,7 +62,7 @@ TEST_F(SemanticsTest, ElementwiseGradientsOfSeveralPassesAreTheSumInOrder) {
 TEST_F(SemanticsTest, LinearGradientsOfSeveralPassesAreTheSum) {
   Tensor w = parameter(whole_numbers({24, 16}, 1), "w");
   Tensor b = parameter(whole_numbers({24}, 2), "b");
-  std::vector<float> expected_w(24 * 16), expected_b(24);
+  std::vector<float> expected_w(24UL * 16), expected_b(24);
   for (const bool together : {false, true}) {
     for (int pass = 0; pass < 3; ++pass) {
       sum(mul(linear(whole_numbers({8, 16}, pass), w, b), whole_numbers({8, 24}, 3 * pass))).backward();
