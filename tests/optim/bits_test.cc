@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/compute/targets.h"
@@ -48,28 +51,34 @@ std::vector<Kind> kinds() {
 }
 
 // Gradients of every kind: spread over 40 octaves, zeros, subnormals, the largest and the smallest that there are.
-void fill_hostile(Arrays& arrays, std::uint64_t stream) {
-  testing::fill_spread(arrays.g, stream, 40);
-  for (std::size_t i = 0; i < arrays.g.size(); ++i) {
-    const std::size_t what = (i * 2654435761u + stream) % 97;
-    if (what < 10) arrays.g[i] = 0;
-    if (what == 10) arrays.g[i] = -0.0f;
-    if (what == 11) arrays.g[i] = std::numeric_limits<float>::denorm_min();
-    if (what == 12) arrays.g[i] = -1e-40f;
-    if (what == 13) arrays.g[i] = std::numeric_limits<float>::min();
-    if (what == 14 && i / 256 % 5 == 1) arrays.g[i] = std::nextafter(kGradientLimit, 0.0f);
-    if (i / 256 % 7 == 3) arrays.g[i] = 0;  // whole blocks
-    if (i / 256 % 7 == 5) arrays.g[i] *= 1e-30f;
+// Drawn once for each step and size.
+const std::vector<float>& hostile(std::size_t n, int t) {
+  static std::map<std::pair<std::size_t, int>, std::vector<float>> drawn;
+  std::vector<float>& g = drawn[{n, t}];
+  if (!g.empty()) return g;
+  g.resize(n);
+  testing::fill_spread(g, static_cast<std::uint64_t>(t), 40);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t what = (i * 2654435761u + static_cast<std::size_t>(t)) % 97;
+    if (what < 10) g[i] = 0;
+    if (what == 10) g[i] = -0.0f;
+    if (what == 11) g[i] = std::numeric_limits<float>::denorm_min();
+    if (what == 12) g[i] = -1e-40f;
+    if (what == 13) g[i] = std::numeric_limits<float>::min();
+    if (what == 14 && i / 256 % 5 == 1) g[i] = std::nextafter(kGradientLimit, 0.0f);
+    if (i / 256 % 7 == 3) g[i] = 0;  // whole blocks
+    if (i / 256 % 7 == 5) g[i] *= 1e-30f;
   }
+  return g;
 }
 
 constexpr int kSteps = 6;
 Arrays run(const Kind& kind, std::int64_t n, int threads, int first = 1, int last = kSteps,
            std::optional<Arrays> from = {}) {
   Arrays arrays = from ? *from : Arrays(kind.format, kind.moments, n);
-  if (!from) testing::fill_normal(arrays.parameters(), 99, 1);
+  if (!from) std::copy_n(hostile(arrays.g.size(), 0).begin(), n, arrays.p.begin());
   for (int t = first; t <= last; ++t) {
-    fill_hostile(arrays, static_cast<std::uint64_t>(t));
+    arrays.g = hostile(arrays.g.size(), t);
     kind.step(arrays, t, threads);
   }
   return arrays;
@@ -105,6 +114,30 @@ TEST(Bits, AreEqualOnEveryInstructionSet) {
   }
 }
 
+// Sums that lie so near the middle of two floats that a double does not show on which side: also where the processor
+// has no fused multiply-add, the product and the sum are rounded once, together.
+TEST(Bits, OfAFusedMultiplyAddAreRoundedOnce) {
+  const float below = 1 - 0x1p-20f;             // (1 + 2^-20) (1 - 2^-20) = 1 - 2^-40
+  const float above = 1 - 0x1p-12f + 0x1p-24f;  // (1 + 2^-12) (1 - 2^-12 + 2^-24) = 1 + 2^-36
+  const float p[] = {1, 1 + 0x1p-23f, -1, -1 - 0x1p-23f, 1.5f, -1.5f - 0x1p-23f};
+  for (const auto& [lr, factor] : {std::pair{1 + 0x1p-20f, below}, std::pair{1 + 0x1p-12f, above}}) {
+    for (const float half_ulp : {0x1p-24f, -0x1p-24f}) {
+      for_each_target([&, lr = lr, factor = factor](const std::string& target) {
+        Arrays arrays(Format::kF32, 0, 300);
+        for (std::size_t i = 0; i < arrays.g.size(); ++i) {
+          arrays.p[i] = p[i % std::size(p)];
+          arrays.g[i] = half_ulp * factor;
+        }
+        arrays.step(SgdStep{.lr = lr});
+        for (std::size_t i = 0; i < arrays.g.size(); ++i) {
+          const float expected = std::fma(-lr, half_ulp * factor, p[i % std::size(p)]);
+          ASSERT_EQ(arrays.p[i], expected) << target << ": " << p[i % std::size(p)];
+        }
+      });
+    }
+  }
+}
+
 TEST(Bits, OfGradientChecksAreEqualOnEveryInstructionSet) {
   std::vector<float> g(1000, 1.0f);
   for_each_target([&](const std::string& target) {
@@ -124,10 +157,9 @@ TEST(Bits, OfAPartialBlockAreThoseOfAFullOne) {
       const std::int64_t whole = blocks_of(n) * kBlock;
       Arrays part(kind.format, kind.moments, n);
       Arrays full(kind.format, kind.moments, whole);
-      testing::fill_normal(part.parameters(), 5, 1);
-      std::copy_n(part.p.begin(), n, full.p.begin());
+      for (Arrays* arrays : {&part, &full}) std::copy_n(hostile(part.g.size(), 0).begin(), n, arrays->p.begin());
       for (int t = 1; t <= (n > 1000 ? 1 : kSteps); ++t) {
-        fill_hostile(part, static_cast<std::uint64_t>(t));
+        part.g = hostile(part.g.size(), t);
         std::copy_n(part.g.begin(), n, full.g.begin());
         kind.step(part, t, 2);
         kind.step(full, t, 2);

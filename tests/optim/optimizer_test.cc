@@ -297,6 +297,29 @@ TEST(Resume, FromSavedBytesInAnotherSessionGivesTheSameBits) {
   }
 }
 
+// Equal parameters with equal gradients, in one optimizer and in sessions of different seeds: rounded differently.
+TEST(State, IsDitheredByTheSeedAndTheParameter) {
+  const auto states = [](std::uint64_t seed, bool adamw) {
+    Session session({.threads = 1, .seed = seed});
+    std::vector<Parameter> parameters;
+    for (const char* name : {"a", "b"}) parameters.emplace_back(parameter(full({64}, 1), name), name);
+    std::unique_ptr<Optimizer> optimizer;
+    if (adamw) optimizer = std::make_unique<AdamW>(parameters);
+    if (!adamw) optimizer = std::make_unique<SGD>(parameters, SGDOptions{.momentum = 0.9f});
+    sum((parameters[0] + parameters[1]) * 0.3f).backward();
+    optimizer->step();
+    return std::vector<Bytes>{bytes_of(optimizer->state()[0]), bytes_of(optimizer->state()[1])};
+  };
+  for (const bool adamw : {false, true}) {
+    const std::vector<Bytes> first = states(1, adamw);
+    const std::vector<Bytes> second = states(2, adamw);
+    EXPECT_EQ(first, states(1, adamw));
+    EXPECT_NE(first[0], first[1]);
+    EXPECT_NE(first[0], second[0]);
+    EXPECT_NE(first[1], second[1]);
+  }
+}
+
 // What the optimizer does is what the kernels do; here only the conventions, in numbers worked out by hand.
 TEST(Steps, FollowTheConventions) {
   Session session({.threads = 1});
