@@ -148,7 +148,7 @@ int train(std::span<const char* const> arguments) {
                   {"plan_cost", report.plan_cost},
                   {"plan_bound", report.plan_bound},
                   {"loss", loss}};
-  std::printf("%s\n", report.summary().c_str());
+  std::printf("%s, %.4g s a step\n", report.summary().c_str(), median(seconds));
   training.release_batches();
 
   if (options.evaluate) {
