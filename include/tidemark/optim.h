@@ -74,8 +74,8 @@ struct SGDOptions {
 // g += weight_decay p;  m = momentum m + g;  p -= lr m, or lr (g + momentum m) with Nesterov's momentum.
 class SGD final : public Optimizer {
  public:
-  SGD(const std::vector<Parameter>& parameters, const SGDOptions& options = {},
-      SourceLocation where = SourceLocation::current());
+  explicit SGD(const std::vector<Parameter>& parameters, const SGDOptions& options = {},
+               SourceLocation where = SourceLocation::current());
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
@@ -94,8 +94,8 @@ struct AdamWOptions {
 // p = (1 - lr weight_decay) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 class AdamW final : public Optimizer {
  public:
-  AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options = {},
-        SourceLocation where = SourceLocation::current());
+  explicit AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options = {},
+                 SourceLocation where = SourceLocation::current());
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;

@@ -42,17 +42,17 @@ struct Arrays {
   }
   void step(const SgdStep& sgd_step, int threads = 1) { sgd(sgd_step, size(), p.data(), g.data(), state(), threads); }
 
-  compute::half half(int moment, std::int64_t i) const {
+  compute::half half(std::int64_t moment, std::int64_t i) const {
     compute::half bits = 0;
     std::memcpy(&bits, bytes.data() + 2 * (moment * size() + i), sizeof bits);
     return bits;
   }
-  int exponent(int moment, std::int64_t i) const {
-    return static_cast<std::int8_t>(
-        bytes[static_cast<std::size_t>(2 * moments * size() + moment * blocks_of(size()) + i / kBlock)]);
+  int exponent(std::int64_t moment, std::int64_t i) const {
+    const std::int64_t at = std::int64_t{2} * moments * size() + moment * blocks_of(size()) + i / kBlock;
+    return static_cast<std::int8_t>(bytes[static_cast<std::size_t>(at)]);
   }
   // What is stored: the moments, the second one as its root.
-  double value(int moment, std::int64_t i) const {
+  double value(std::int64_t moment, std::int64_t i) const {
     if (format == Format::kF16) {
       return std::ldexp(static_cast<double>(compute::half_to_float(half(moment, i))), exponent(moment, i));
     }

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -167,7 +167,8 @@ TEST(Bits, OfAPartialBlockAreThoseOfAFullOne) {
       EXPECT_TRUE(part.guards_whole() && full.guards_whole()) << kind.name << ", " << n << " elements";
       for (std::int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<std::size_t>(i);
-        ASSERT_EQ(std::memcmp(&part.p[at], &full.p[at], sizeof(float)), 0) << kind.name << " " << i << " of " << n;
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(part.p[at]), std::bit_cast<std::uint32_t>(full.p[at]))
+            << kind.name << " " << i << " of " << n;
         for (int moment = 0; moment < kind.moments; ++moment) {
           ASSERT_EQ(part.value(moment, i), full.value(moment, i)) << kind.name << " " << i << " of " << n;
         }

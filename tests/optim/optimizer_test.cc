@@ -22,7 +22,6 @@ namespace tidemark::optim {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -172,7 +171,7 @@ TEST(Bytes, OfParametersGradientsAndStateTogether) {
     return bytes;
   };
   const std::vector<Named> makers = optimizers();
-  constexpr std::int64_t n = 1024 * 1024;
+  constexpr std::int64_t n = std::int64_t{1024} * 1024;
   EXPECT_EQ(report_of(makers[0].make), 12 * n + 2 * n / 256);  // 12.008 a parameter
   EXPECT_EQ(report_of(makers[1].make), 16 * n);
   EXPECT_EQ(report_of(makers[2].make), 10 * n + n / 256);  // 10.004

@@ -13,9 +13,9 @@
 namespace tidemark {
 namespace {
 
-constexpr int kFeatures = 32;
-constexpr int kClasses = 8;
-constexpr int kBatch = 64;
+constexpr std::int64_t kFeatures = 32;
+constexpr std::int64_t kClasses = 8;
+constexpr std::int64_t kBatch = 64;
 
 struct Losses {
   double first = 0;
@@ -32,7 +32,7 @@ Losses train(const Options& options, int steps) {
                          nn::ReLU(), nn::Linear({.in = 96, .out = kClasses}));
   Optimizer optimizer(student.parameters(), options);
   std::vector<float> scale(kFeatures);
-  for (int i = 0; i < kFeatures; ++i)
+  for (std::int64_t i = 0; i < kFeatures; ++i)
     scale[static_cast<std::size_t>(i)] = std::pow(10.0f, static_cast<float>(i % 4) - 3);
   Losses losses;
   const int kMean = 50;
@@ -42,7 +42,7 @@ Losses train(const Options& options, int steps) {
     {
       const NoGrad no_grad;
       const std::vector<float> logits = teacher(x).to_vector();
-      for (int n = 0; n < kBatch; ++n) {
+      for (std::int64_t n = 0; n < kBatch; ++n) {
         const auto row = logits.begin() + n * kClasses;
         classes[static_cast<std::size_t>(n)] = static_cast<std::int32_t>(std::max_element(row, row + kClasses) - row);
       }
