@@ -20,6 +20,16 @@ class Dtr {
       : graph_(graph), program_(scheduler::compile(graph)), budget_(budget), most_(most * program_.base_cost) {
     tensors_.resize(graph.buffers.size());
     sets_.resize(graph.buffers.size());
+    lost_.assign(graph.ops.size(), 0);
+    last_chance_.resize(graph.ops.size() + 1);
+    for (OpId op = 0; op < program_.op_count; ++op) {
+      const OpId until = program_.rerun_until[op];
+      if (until < 0) {
+        lost_[op] = 1;
+      } else if (until < program_.op_count) {
+        last_chance_[until].push_back(op);
+      }
+    }
     for (BufferId b = 0; b < program_.buffer_count; ++b) sets_[b] = {b, 0};
   }
 
@@ -31,7 +41,8 @@ class Dtr {
     }
     if (live_ > budget_) return std::nullopt;
     for (now_ = 0; now_ < program_.op_count; ++now_) {
-      if (!execute(now_)) return std::nullopt;
+      if (!prepare_update() || !execute(now_)) return std::nullopt;
+      for (OpId op : last_chance_[now_]) lose(op);
       if (graph_.ops[now_].releases) {
         for (BufferId b : *graph_.ops[now_].releases) release(b);
         continue;
@@ -70,7 +81,47 @@ class Dtr {
 
   bool again(BufferId b) const {
     const OpId producer = program_.producer[b];
-    return producer >= 0 && producer < now_ && program_.rerun_until[producer] >= now_;
+    return producer >= 0 && producer < now_ && lost_[producer] == 0;
+  }
+
+  // Evicted tensors that the program still holds and that are computed from `b` through evicted ones.
+  void held_below(BufferId b, std::vector<BufferId>& held) {
+    for (OpId user : program_.users[b]) {
+      if (user >= now_) break;
+      for (BufferId c : program_.writes[user]) {
+        if (!tensors_[c].evicted || std::find(held.begin(), held.end(), c) != held.end()) continue;
+        if (!tensors_[c].released) held.push_back(c);
+        held_below(c, held);
+      }
+    }
+  }
+
+  // Updates in place are not part of DTR: before one makes an op impossible to run again, what is evicted and depends
+  // on that op is brought back.
+  bool prepare_update() {
+    std::vector<BufferId> held;
+    for (OpId op : last_chance_[now_]) {
+      for (BufferId b : program_.writes[op]) {
+        if (!tensors_[b].evicted) continue;
+        if (!tensors_[b].released) held.push_back(b);
+        held_below(b, held);
+      }
+    }
+    std::sort(held.begin(), held.end());
+    return std::all_of(held.begin(), held.end(), [&](BufferId b) { return bring(b); });
+  }
+
+  void lose(OpId op) {
+    if (lost_[op] != 0 && program_.rerun_until[op] >= 0) return;
+    lost_[op] = 1;
+    for (BufferId b : program_.writes[op]) {
+      if (!tensors_[b].resident) gone(b);
+    }
+  }
+  void gone(BufferId b) {
+    for (OpId user : program_.users[b]) {
+      if (user < now_ && lost_[user] == 0) lose(user);
+    }
   }
 
   template <typename Visit>
@@ -115,13 +166,20 @@ class Dtr {
   }
 
   void release(BufferId b) {
-    tensors_[b].released = true;
-    if (tensors_[b].resident && tensors_[b].locks == 0 && !program_.pinned[b] && again_later(b)) evict(b);
-  }
-  // Its producer has run, and may run again after the present op.
-  bool again_later(BufferId b) const {
+    Tensor& tensor = tensors_[b];
+    tensor.released = true;
+    if (!tensor.resident || tensor.locks > 0 || program_.pinned[b]) return;
     const OpId producer = program_.producer[b];
-    return producer >= 0 && program_.rerun_until[producer] > now_;
+    if (producer >= 0 && lost_[producer] == 0) {
+      evict(b);
+      return;
+    }
+    std::vector<BufferId> held;
+    held_below(b, held);
+    if (!held.empty()) return;
+    tensor.resident = false;
+    live_ -= program_.bytes[b];
+    gone(b);
   }
 
   bool make_room(std::int64_t bytes) {
@@ -186,6 +244,8 @@ class Dtr {
   const double most_;
   std::vector<Tensor> tensors_;
   std::vector<Set> sets_;
+  std::vector<char> lost_;                      // ops that cannot run again
+  std::vector<std::vector<OpId>> last_chance_;  // by op: those that cannot once it has run
   std::vector<BufferId> roots_;
   std::int64_t live_ = 0;
   double clock_ = 0;

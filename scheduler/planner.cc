@@ -56,7 +56,7 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t small = std::min<std::int64_t>(2'000'000 + 60'000 * n + 1800 * n * n, 110'000'000);
+    const std::int64_t small = std::min<std::int64_t>(2'000'000 + 60'000 * n + 2200 * n * n, 110'000'000);
     const std::int64_t work = n > 1000 ? std::max(small, small / 1500 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
@@ -102,7 +102,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int walks = ops() <= 600 ? 3 : 1;
+    const int walks = ops() <= 250 ? 5 : ops() <= 600 ? 3 : 1;
     const std::vector<Schedule::Key> nothing = search.schedule().reruns();
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
@@ -130,10 +130,22 @@ class Planner {
     plan.cost = simulation.cost;
   }
 
+  // Close above the live peak where that can be had; what lies in an arena already decides for itself.
+  std::optional<Placed> place_low(const Plan& plan, std::int64_t budget) const {
+    if (!options_.start) {
+      const std::int64_t live = simulate(graph_, plan).live_peak;
+      for (const std::int64_t parts : {200, 60}) {
+        if (live > budget - live / parts) continue;
+        if (auto placed = place(program_, plan.steps, live + live / parts, options_.start)) return placed;
+      }
+    }
+    return place(program_, plan.steps, budget, options_.start);
+  }
+
   std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget, const Bound& bound) const {
     Plan plan = unplaced(std::move(steps), budget, bound);
     if (options_.place) {
-      auto placed = place(program_, plan.steps, budget, options_.start);
+      auto placed = place_low(plan, budget);
       if (!placed) return std::nullopt;
       plan.placed = true;
       plan.inputs = std::move(placed->inputs);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scheduler/bound.h"
+#include "scheduler/program.h"
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/oracle.h"
 #include "tidemark/error.h"
@@ -106,6 +108,10 @@ TEST(Plan, AgainstTheExactOptimum) {
     const std::int64_t peak = peak_without_recomputation(graph);
     const std::int64_t budget = part(peak, 0.7 + 0.1 * static_cast<double>(rng() % 3));
     const auto best = cheapest_plan(graph, budget);
+    if (best) {
+      const Program program = compile(graph);
+      EXPECT_LE(program.base_cost + lower_bound(program, budget, 1'000'000).extra, *best + 1e-9);
+    }
     try {
       const Plan p = plan(graph, budget, {.place = false});
       expect_true_figures(graph, p);
