@@ -210,15 +210,18 @@ ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int6
   return result;
 }
 
-std::int64_t smallest_budget(std::uint64_t seed, int steps) {
-  std::int64_t budget = 64 * 1024;
+ProgramResult run_at_smallest_budget(std::uint64_t seed, int steps, const ProgramResult& unlimited,
+                                     Histogram* histogram) {
+  std::int64_t budget = unlimited.report.fixed_bytes / 64 * 64;
   for (;;) {
     try {
-      run_program(seed, steps, budget, nullptr);
-      return budget;
+      Histogram counted = *histogram;
+      ProgramResult result = run_program(seed, steps, budget, &counted);
+      *histogram = counted;
+      return result;
     } catch (const BudgetError& error) {
       // What the refusal says is needed at least, and a little more where that alone would not get on.
-      budget = std::max<std::int64_t>(error.needed_bytes(), budget + budget / 16) / 64 * 64 + 64;
+      budget = std::max<std::int64_t>(error.needed_bytes(), budget + budget / 12) / 64 * 64 + 64;
     }
   }
 }

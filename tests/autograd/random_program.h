@@ -29,7 +29,8 @@ struct Histogram {
 // Runs program `seed` for `steps` optimizer steps. Throws BudgetError where the budget cannot hold it.
 ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int64_t> budget, Histogram* histogram);
 
-// A budget close to the smallest that the program gets through with.
-std::int64_t smallest_budget(std::uint64_t seed, int steps);
+// The same at a budget close to the smallest that the program gets through with.
+ProgramResult run_at_smallest_budget(std::uint64_t seed, int steps, const ProgramResult& unlimited,
+                                     Histogram* histogram);
 
 }  // namespace tidemark::test
