@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "compute/philox.h"
@@ -15,28 +16,31 @@
 namespace tidemark::optim {
 namespace {
 
-// Where a session has them: in an arena, so on huge pages.
+// Where a session has them: in an arena, so on huge pages. Made once for each size, with room for any state.
 class Arrays {
  public:
-  Arrays(std::int64_t n, std::int64_t state_bytes) : arena_(std::nullopt) {
-    p = place<float>(4 * n);
-    g = place<float>(4 * n);
-    state = place<void>(state_bytes);
+  explicit Arrays(std::int64_t n) : arena_(std::nullopt) {
+    const std::int64_t state_bytes = state_bytes_of(n);
+    for (const std::int64_t offset : {std::int64_t{0}, 4 * n}) arena_.place(offset, 4 * n, 0, Category::kParameters);
+    arena_.place(8 * n, state_bytes, 0, Category::kOptimizer);
+    p = reinterpret_cast<float*>(arena_.at(0));
+    g = reinterpret_cast<float*>(arena_.at(4 * n));
+    state = arena_.at(8 * n);
     compute::random_normal({1, 1}, 0, n, p);
     compute::random_normal({1, 2}, 0, n, g);
-    std::memset(state, 0, static_cast<std::size_t>(state_bytes));
+  }
+  static const Arrays& of(std::int64_t n) {
+    static std::map<std::int64_t, Arrays> made;
+    const Arrays& arrays = made.try_emplace(n, n).first->second;
+    std::memset(arrays.state, 0, static_cast<std::size_t>(state_bytes_of(n)));
+    return arrays;
   }
   float* p;
   float* g;
   void* state;
 
  private:
-  template <class T>
-  T* place(std::int64_t bytes) {
-    const std::int64_t offset = arena_.reserved_peak();
-    arena_.place(offset, bytes, 0, Category::kParameters);
-    return reinterpret_cast<T*>(arena_.at(offset));
-  }
+  static std::int64_t state_bytes_of(std::int64_t n) { return state_bytes(Format::kF32, 2, n); }
   memory::Arena arena_;
 };
 
@@ -52,7 +56,7 @@ void adamw_step(benchmark::State& run) {
   const int threads = static_cast<int>(run.range(1));
   const compute::ThreadBinding binding(threads);
   const std::int64_t bytes = state_bytes(kFormat, 2, n);
-  const Arrays arrays(n, bytes);
+  const Arrays& arrays = Arrays::of(n);
   AdamWStep step{.lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0.01f, .step = 0};
   for (auto _ : run) {
     ++step.step;
@@ -67,7 +71,7 @@ void sgd_step(benchmark::State& run) {
   const int threads = static_cast<int>(run.range(1));
   const compute::ThreadBinding binding(threads);
   const std::int64_t bytes = kMomentum ? state_bytes(kFormat, 1, n) : 0;
-  const Arrays arrays(n, bytes);
+  const Arrays& arrays = Arrays::of(n);
   SgdStep step{.lr = 1e-3f, .momentum = kMomentum ? 0.9f : 0, .weight_decay = 1e-4f, .nesterov = kMomentum, .step = 0};
   for (auto _ : run) {
     ++step.step;
@@ -80,7 +84,7 @@ void check_gradients(benchmark::State& run) {
   const std::int64_t n = run.range(0);
   const int threads = static_cast<int>(run.range(1));
   const compute::ThreadBinding binding(threads);
-  const Arrays arrays(n, 0);
+  const Arrays& arrays = Arrays::of(n);
   for (auto _ : run) benchmark::DoNotOptimize(all_below(arrays.g, n, kGradientLimit, threads));
   run.SetBytesProcessed(run.iterations() * 4 * n);
 }
