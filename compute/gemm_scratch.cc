@@ -1,5 +1,5 @@
-// What oneDNN's AVX2 and AVX-512 GEMM takes from malloc inside execute: packed panels of A and B in every thread, or for
-// small products one panel of a fixed size.
+// What oneDNN's AVX2 and AVX-512 GEMM takes from malloc inside execute: packed panels of A and B in every thread, or
+// for small products one panel of a fixed size.
 #include <algorithm>
 
 #include "compute/machine.h"

@@ -32,8 +32,7 @@ HWY_INLINE V load_halves(DF df, const std::uint16_t* from) {
   const auto sign = hn::ShiftLeft<16>(hn::Xor(h, magnitude));
   const auto bias = hn::Set(du, 112u << 23);
   const auto normal = hn::Add(hn::ShiftLeft<13>(magnitude), bias);
-  const auto subnormal =
-      hn::BitCast(du, hn::Mul(hn::ConvertTo(df, hn::BitCast(di, magnitude)), hn::Set(df, 0x1p-24f)));
+  const auto subnormal = hn::BitCast(du, hn::Mul(hn::ConvertTo(df, hn::BitCast(di, magnitude)), hn::Set(df, 0x1p-24f)));
   const auto quiet = hn::IfThenElseZero(hn::Gt(magnitude, hn::Set(du, 0x7c00u)), hn::Set(du, 0x00400000u));
   const auto special = hn::Or(hn::Add(normal, bias), quiet);
   const auto finite = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x0400u)), subnormal, normal);

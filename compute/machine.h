@@ -19,7 +19,7 @@ namespace tidemark::compute {
 // A primitive ready to run, with what the arena must provide for it.
 struct Kernel {
   dnnl::primitive primitive;
-  std::int64_t scratch = 0;  // bytes: the user-mode scratchpad, rounded up to 64, plus `hidden`
+  std::int64_t scratch = 0;     // bytes: the user-mode scratchpad, rounded up to 64, plus `hidden`
   std::int64_t scratchpad = 0;  // bytes of it that are handed to the primitive
   std::int64_t hidden = 0;      // bytes that oneDNN may take by itself inside execute: reserved, never touched by us
   std::string implementation;   // as oneDNN names it, e.g. "jit:avx2"
@@ -42,7 +42,8 @@ class Machine {
   // The meta of a value of `shape` that lies as `desc` says (padding included in its bytes).
   Meta meta(const Shape& shape, const dnnl::memory::desc& desc);
 
-  // The kernel for `key`, made by `make` when it is not in the cache. The key must say everything the kernel depends on.
+  // The kernel for `key`, made by `make` when it is not in the cache. The key must say everything the kernel depends
+  // on.
   std::shared_ptr<const Kernel> kernel(const std::string& key, const std::function<Kernel()>& make);
   // Kernels generated so far.
   std::int64_t kernels_made() const;
@@ -54,7 +55,8 @@ class Machine {
 
   // From one layout to another of the same shape and dtype.
   std::shared_ptr<const Kernel> reorder(const Meta& from, const Meta& to);
-  void run_reorder(const Kernel& kernel, const Meta& from, const void* source, const Meta& to, void* target, void* scratch);
+  void run_reorder(const Kernel& kernel, const Meta& from, const void* source, const Meta& to, void* target,
+                   void* scratch);
 
  private:
   struct Impl;

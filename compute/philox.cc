@@ -146,7 +146,8 @@ void random_uniform(PhiloxKey key, std::int64_t first, std::int64_t last, float*
   for (; first < last; first += kChunk, out += kChunk) {
     const std::int64_t n = std::min(kChunk, last - first);
     random_words(key, first, first + n, words);
-    for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(static_cast<std::int32_t>(words[i] >> 8)) * 0x1p-24f;
+    for (std::int64_t i = 0; i < n; ++i)
+      out[i] = static_cast<float>(static_cast<std::int32_t>(words[i] >> 8)) * 0x1p-24f;
   }
 }
 

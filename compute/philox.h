@@ -17,9 +17,7 @@ struct PhiloxKey {
   std::uint64_t counter_hi = 0;  // tells the streams of one seed apart
 };
 
-constexpr PhiloxKey philox_key(const RngKey& key) {
-  return {key.seed, std::uint64_t{key.step} << 32 | key.ordinal};
-}
+constexpr PhiloxKey philox_key(const RngKey& key) { return {key.seed, std::uint64_t{key.step} << 32 | key.ordinal}; }
 
 // One block.
 constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,

@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int64_t kMostFileBytes = std::int64_t{64} << 20;  // parsed, up to 25 times as much
-constexpr int kMostDepth = 8;  // the formats need five
+constexpr int kMostDepth = 8;                                    // the formats need five
 
 class Reader {
  public:

@@ -86,7 +86,7 @@ struct Start {
 
 // Why an op cannot run: what must be in memory together while it runs, whatever else is discarded.
 struct Shortage {
-  OpId op = -1;             // the op that cannot run; -1 for a reserved input
+  OpId op = -1;  // the op that cannot run; -1 for a reserved input
   // Bytes of budget it takes at least: pinned + inputs + outputs + scratch, and always more than there was.
   std::int64_t needed = 0;
   std::int64_t pinned = 0;  // resident and neither droppable nor read by the op

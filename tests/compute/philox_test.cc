@@ -54,8 +54,8 @@ TEST(Philox, KeysTellStreamsApart) {
   const RngKey rng{1, 2, 3};
   EXPECT_EQ(philox_key(rng).counter_hi, 0x0000000200000003u);
   std::vector<Block> firsts;
-  for (const PhiloxKey key : {philox_key({1, 2, 3}), philox_key({2, 2, 3}), philox_key({1, 3, 3}), philox_key({1, 2, 4}),
-                              philox_key({1ull << 32 | 1, 2, 3})}) {
+  for (const PhiloxKey key : {philox_key({1, 2, 3}), philox_key({2, 2, 3}), philox_key({1, 3, 3}),
+                              philox_key({1, 2, 4}), philox_key({1ull << 32 | 1, 2, 3})}) {
     Block block;
     random_words(key, 0, 4, block.data());
     for (const Block& other : firsts) EXPECT_NE(block, other);
