@@ -169,9 +169,7 @@ class Search {
     std::vector<Step> result;
     for (std::int32_t at = last; nodes_[static_cast<std::size_t>(at)].from >= 0;) {
       const Node& node = nodes_[static_cast<std::size_t>(at)];
-      if (node.action.op < 0) {
-        result.push_back(drop_step(node.action.buffer));
-      } else {
+      if (node.action.op >= 0) {
         Step step = run_step(node.action.op);
         const auto& pairs = program_.overwrites[node.action.op];
         for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -181,6 +179,29 @@ class Search {
       }
       at = node.from;
     }
+    return dropped_at_last_use(std::move(result));
+  }
+
+  // The search drops where it needs room; in the plan bytes go as soon as nothing reads them any more. `reversed` runs
+  // from the end of the program.
+  std::vector<Step> dropped_at_last_use(std::vector<Step> reversed) const {
+    std::vector<Step> result;
+    Set needed = kept_ | pinned_;
+    const auto drop = [&](Set set) {
+      for (; set != 0; set &= set - 1) result.push_back(drop_step(static_cast<BufferId>(std::countr_zero(set))));
+    };
+    for (Step& step : reversed) {
+      Set gone = 0;
+      for (const auto& [read, write] : step.overwrites) gone |= bit(read);
+      drop((reads_[step.id] | writes_[step.id]) & ~needed & ~gone);
+      needed = (needed & ~writes_[step.id]) | reads_[step.id];
+      result.push_back(std::move(step));
+    }
+    Set start = 0;
+    for (BufferId b = 0; b < program_.buffer_count; ++b) {
+      if (program_.at_start[b]) start |= bit(b);
+    }
+    drop(start & ~needed);
     std::reverse(result.begin(), result.end());
     return result;
   }
