@@ -20,6 +20,7 @@ class Dtr {
       : graph_(graph), program_(scheduler::compile(graph)), budget_(budget), most_(most * program_.base_cost) {
     tensors_.resize(graph.buffers.size());
     sets_.resize(graph.buffers.size());
+    seen_.assign(graph.buffers.size(), 0);
     lost_.assign(graph.ops.size(), 0);
     last_chance_.resize(graph.ops.size() + 1);
     for (OpId op = 0; op < program_.op_count; ++op) {
@@ -89,7 +90,8 @@ class Dtr {
     for (OpId user : program_.users[b]) {
       if (user >= now_) break;
       for (BufferId c : program_.writes[user]) {
-        if (!tensors_[c].evicted || std::find(held.begin(), held.end(), c) != held.end()) continue;
+        if (!tensors_[c].evicted || seen_[c] == visit_) continue;
+        seen_[c] = visit_;
         if (!tensors_[c].released) held.push_back(c);
         held_below(c, held);
       }
@@ -100,9 +102,11 @@ class Dtr {
   // on that op is brought back.
   bool prepare_update() {
     std::vector<BufferId> held;
+    ++visit_;
     for (OpId op : last_chance_[now_]) {
       for (BufferId b : program_.writes[op]) {
-        if (!tensors_[b].evicted) continue;
+        if (!tensors_[b].evicted || seen_[b] == visit_) continue;
+        seen_[b] = visit_;
         if (!tensors_[b].released) held.push_back(b);
         held_below(b, held);
       }
@@ -175,6 +179,7 @@ class Dtr {
       return;
     }
     std::vector<BufferId> held;
+    ++visit_;
     held_below(b, held);
     if (!held.empty()) return;
     tensor.resident = false;
@@ -247,6 +252,8 @@ class Dtr {
   std::vector<char> lost_;                      // ops that cannot run again
   std::vector<std::vector<OpId>> last_chance_;  // by op: those that cannot once it has run
   std::vector<BufferId> roots_;
+  std::vector<std::int32_t> seen_;  // last visit of a buffer
+  std::int32_t visit_ = 0;
   std::int64_t live_ = 0;
   double clock_ = 0;
   OpId now_ = 0;

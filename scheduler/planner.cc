@@ -23,8 +23,8 @@ constexpr std::int64_t kExactStates = 30'000;
 constexpr int kTightenings = 6;
 
 // Temperatures at first, in costs of a typical rerun.
-constexpr double kHot = 1.0;
-constexpr double kWarm = 0.25;
+constexpr double kHot = 2.0;
+constexpr double kWarm = 0.5;
 
 class Planner {
  public:

@@ -234,7 +234,7 @@ bool Search::relieve() {
   const Key k = profile.key(at);
   const auto buffers = static_cast<std::size_t>(program_.buffer_count);
   BufferId best = -1;
-  int found = 1 + static_cast<int>(below(4));
+  int found = 1 + static_cast<int>(below(5));
   for (int tries = 0; tries < 40 && found > 0; ++tries) {
     const auto b = static_cast<BufferId>(below(buffers));
     const OpId producer = program_.producer[b];
@@ -245,7 +245,7 @@ bool Search::relieve() {
     };
     if (best < 0 || rate(b) < rate(best)) best = b;
   }
-  return best >= 0 && recompute_at_next_use(best, k, 0.7);
+  return best >= 0 && recompute_at_next_use(best, k, 0.9);
 }
 
 Schedule::Key Search::random_rerun() {
