@@ -56,7 +56,7 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t small = std::min<std::int64_t>(2'000'000 + 60'000 * n + 2200 * n * n, 110'000'000);
+    const std::int64_t small = std::min<std::int64_t>(2'000'000 + n * (20'000 + 12 * n * n), 110'000'000);
     const std::int64_t work = n > 1000 ? std::max(small, small / 1500 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
@@ -102,7 +102,8 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int walks = ops() <= 250 ? 5 : ops() <= 600 ? 3 : 1;
+    const int usual = ops() <= 250 ? 8 : ops() <= 600 ? 3 : 1;
+    const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     const std::vector<Schedule::Key> nothing = search.schedule().reruns();
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {

@@ -6,6 +6,8 @@ namespace tidemark::scheduler {
 
 namespace {
 
+constexpr std::int64_t kEventWork = 64;  // what an event that comes or goes costs, in events touched
+
 struct Sums {
   double before = 0;  // overflow
   double after = 0;
@@ -172,6 +174,7 @@ void Profile::insert(Key k, double through) {
   overflow_ += over;
   if (i == 0) first_[b] = k;
   ++size_;
+  work_ += kEventWork;
   if (block.keys.size() > kMostEvents) split(b);
 }
 
@@ -186,6 +189,7 @@ void Profile::erase(Key k) {
   block.memory.erase(block.memory.begin() + i);
   block.own.erase(block.own.begin() + i);
   --size_;
+  work_ += kEventWork;
   if (block.keys.empty()) {
     blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(b));
     first_.erase(first_.begin() + static_cast<std::ptrdiff_t>(b));
