@@ -56,8 +56,8 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t small = std::min<std::int64_t>(2'000'000 + n * (20'000 + 12 * n * n), 110'000'000);
-    const std::int64_t work = n > 1000 ? std::max(small, small / 1500 * n) : small;
+    const std::int64_t small = std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 130'000'000);
+    const std::int64_t work = n > 1000 ? std::max(small, small / 1100 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
   std::int64_t brief_work() const { return std::min<std::int64_t>(full_work() / 16, 50'000'000); }
@@ -104,15 +104,18 @@ class Planner {
   void explore(Search& search, OpId instant, std::int64_t work) const {
     const int usual = ops() <= 250 ? 8 : ops() <= 600 ? 3 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
-    const std::vector<Schedule::Key> nothing = search.schedule().reruns();
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
-      search.warm_start(closure, instant);
-      if (walk % 2 == 1) search.load(nothing);
+      search.warm_start(closure, instant, work / 8);
+      if (walk % 2 == 1) search.cold_start();
       search.anneal(work / (walks + 1), kHot);
     }
-    if (search.feasible()) search.load(search.best());
-    search.anneal(work / (walks + 1), search.feasible() ? kWarm : kHot);
+    if (search.feasible()) {
+      search.load(search.best());
+    } else {
+      search.warm_start(closure, instant, work / 8);
+    }
+    search.anneal(work / (walks + 1), kWarm);
   }
 
   Plan unplaced(std::vector<Step> steps, std::int64_t budget, const Bound& bound) const {
@@ -224,9 +227,9 @@ class Planner {
       low = high;
       // The schedule that came closest to the budget fits in this one, but for placement.
       high = std::max(nearest_, high + 1);
-      while (!fits(high)) {
+      for (std::int64_t step = std::max<std::int64_t>(high / 32, 64); !fits(high); step *= 2) {
         low = high;
-        high += std::max<std::int64_t>(high / 32, 64);
+        high += step;
       }
       const auto fine = [&] { return exact_ ? 0 : std::max<std::int64_t>(64, high / 100); };
       for (int i = 0; i < (exact_ ? 40 : 6) && high - low > 1 + fine(); ++i) {

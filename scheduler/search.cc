@@ -16,6 +16,7 @@ Search::Search(const Program& program, std::int64_t budget, std::uint64_t seed)
   mend();
   keep_if_best();
   journal_.clear();
+  base_ = sorted_reruns();
 }
 
 std::uint64_t Search::random() {
@@ -175,9 +176,11 @@ bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
   return schedule_.contains(op, stage);
 }
 
-void Search::carry_out(const Closure::Choice& choice, OpId instant) {
+// By the time of the next use: what an early rerun brings along is there for later ones. With more than one group, the
+// reruns of a later group are there first, so that an earlier group drops at once what it brings along from them: less
+// memory, and more reruns.
+void Search::carry_out(const Closure::Choice& choice, OpId instant, std::size_t groups) {
   const Key k = Schedule::key(instant, instant);
-  // By the time of the next use: what an early rerun brings along is there for later ones.
   std::vector<std::pair<OpId, OpId>> due;
   for (OpId op = 0; op < program_.op_count; ++op) {
     if (!choice.reruns[op]) continue;
@@ -189,41 +192,51 @@ void Search::carry_out(const Closure::Choice& choice, OpId instant) {
     if (stage <= program_.op_count) due.emplace_back(stage, op);
   }
   std::sort(due.begin(), due.end());
-  for (const auto& [stage, op] : due) {
-    const auto out = program_.writes[op];
-    if (std::any_of(out.begin(), out.end(), [&](BufferId b) { return schedule_.live_across(b, k); })) {
-      add_as_chosen(op, stage, choice);
+  for (std::size_t group = groups; group-- > 0;) {
+    const std::size_t last = due.size() * (group + 1) / groups;
+    for (std::size_t i = due.size() * group / groups; i < last; ++i) {
+      const auto out = program_.writes[due[i].second];
+      if (std::any_of(out.begin(), out.end(), [&](BufferId b) { return schedule_.live_across(b, k); })) {
+        add_as_chosen(due[i].second, due[i].first, choice);
+      }
     }
   }
 }
 
-void Search::warm_start(Closure& closure, OpId instant) {
-  const double overflow = schedule_.overflow();
+void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
+  constexpr double kStep = 0.06;
   const auto room = static_cast<double>(static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes);
-  const std::vector<Key> base = sorted_reruns();
-  std::vector<Key> best = base;
-  double least = energy();
-  for (double part = 1.0; part > 0.3; part -= 0.04) {
-    Closure::Choice choice;
-    closure.bound(static_cast<std::int64_t>(room * part), &choice);
-    if (choice.reruns.empty()) break;
-    if (penalty_ <= 0) {
-      const auto count = std::max<std::ptrdiff_t>(1, std::count(choice.reruns.begin(), choice.reruns.end(), 1));
-      unit_ = std::max(choice.cost / static_cast<double>(count), program_.base_cost * 1e-9);
-      penalty_ = 4 * std::max(choice.cost, unit_) / std::max(1.0, overflow);
-      least = energy();
+  load(base_);
+  const double overflow = schedule_.overflow();
+  std::vector<Key> best = base_;
+  double least = penalty_ > 0 ? energy() : std::numeric_limits<double>::infinity();
+  const std::int64_t first = closure.work();
+  for (const std::size_t groups : {1U, 3U, 9U}) {
+    for (double part = 1.0; part > 0.3; part -= kStep) {
+      if (penalty_ > 0 && closure.work() - first > work) break;
+      Closure::Choice choice;
+      closure.bound(static_cast<std::int64_t>(room * part), &choice);
+      if (choice.reruns.empty()) break;
+      if (penalty_ <= 0) {
+        const auto count = std::max<std::ptrdiff_t>(1, std::count(choice.reruns.begin(), choice.reruns.end(), 1));
+        unit_ = std::max(choice.cost / static_cast<double>(count), program_.base_cost * 1e-9);
+        penalty_ = 20 * std::max(choice.cost, unit_) / std::max(1.0, overflow);
+        least = energy();
+      }
+      load(base_);
+      carry_out(choice, instant, groups);
+      keep_if_best();
+      if (energy() < least) {
+        least = energy();
+        best = sorted_reruns();
+      }
+      if (schedule_.overflow() <= 0) break;
     }
-    load(base);
-    carry_out(choice, instant);
-    keep_if_best();
-    if (energy() < least) {
-      least = energy();
-      best = sorted_reruns();
-    }
-    if (schedule_.overflow() <= 0) break;
   }
   load(best);
 }
+
+void Search::cold_start() { load(base_); }
 
 // Recomputes something that lies idle over an instant above the room: of a few, the one that costs least a byte.
 bool Search::relieve() {
@@ -316,7 +329,7 @@ void Search::anneal(std::int64_t work, double heat) {
   if (penalty_ <= 0) return;
   constexpr double kCold = 0.03;  // at last, in costs of a typical rerun
   constexpr std::int64_t kPerMove = 600;
-  constexpr std::int64_t kWindow = 256;
+  constexpr std::int64_t kWindow = 64;
   const std::int64_t first = schedule_.work();
   std::int64_t feasible_seen = 0;
   double now = energy();
@@ -355,7 +368,7 @@ void Search::anneal(std::int64_t work, double heat) {
     feasible_seen += schedule_.overflow() <= 0.5;
     if ((m + 1) % kWindow == 0) {
       if (feasible_seen == 0) penalty_ *= 1.15;
-      if (feasible_seen > kWindow * 3 / 4) penalty_ *= 0.95;
+      if (feasible_seen > kWindow * 3 / 4) penalty_ *= 0.97;
       feasible_seen = 0;
       now = energy();
     }

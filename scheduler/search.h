@@ -15,8 +15,10 @@ class Search {
   Search(const Program& program, std::int64_t budget, std::uint64_t seed);
 
   // Begins from the closure's choice at the binding instant: what does not stay there is recomputed at its next use.
-  // The target is tightened until the simulated peak fits or tightening no longer helps.
-  void warm_start(Closure& closure, OpId instant);
+  // The target is tightened until the simulated peak fits, or the closure has done `work`.
+  void warm_start(Closure& closure, OpId instant, std::int64_t work);
+  // Begins from no reruns but those that a start in mid-program needs.
+  void cold_start();
   // From now on within a smaller budget, from the schedule as it is.
   void tighten(std::int64_t budget);
   // From the schedule as it is. `heat` is the temperature at first, in costs of a typical rerun. `work` counts events
@@ -50,7 +52,7 @@ class Search {
   void remove_with_idle(OpId op, OpId stage);
   bool idle(OpId op, OpId stage) const;
   bool recompute_at_next_use(BufferId b, Schedule::Key after, double chance);
-  void carry_out(const Closure::Choice& choice, OpId instant);
+  void carry_out(const Closure::Choice& choice, OpId instant, std::size_t groups);
   void mend();
 
   std::vector<Schedule::Key> sorted_reruns() const;
@@ -68,6 +70,7 @@ class Search {
   Schedule schedule_;
   std::uint64_t state_;
   std::vector<Change> journal_;
+  std::vector<Schedule::Key> base_;  // what a start in mid-program needs
   double penalty_ = 0;
   double unit_ = 0;  // a typical cost of one rerun
   bool feasible_ = false;
