@@ -22,7 +22,8 @@ struct Instant {
 
 class Sweep {
  public:
-  explicit Sweep(const Program& program) : program_(program) {
+  explicit Sweep(const Program& program)
+      : program_(program), stride_(std::max<OpId>(1, program.op_count / kMostKnapsacks)) {
     last_use_.assign(static_cast<std::size_t>(program.buffer_count), -1);
     begins_.resize(static_cast<std::size_t>(program.op_count) + 1);
     touched_.assign(static_cast<std::size_t>(program.buffer_count), -1);
@@ -69,6 +70,7 @@ class Sweep {
           continue;
         }
         instant.optional += program_.bytes[b];
+        if (t % stride_ != 0) continue;
         if (slot_[producer] < 0) {
           slot_[producer] = static_cast<std::int32_t>(instant.items.size());
           instant.items.push_back({producer, 0, program_.cost[producer]});
@@ -81,7 +83,10 @@ class Sweep {
   }
 
  private:
+  static constexpr OpId kMostKnapsacks = 1000;
+
   const Program& program_;
+  const OpId stride_;  // items are listed at multiples of it only
   std::vector<OpId> last_use_;
   std::vector<std::vector<BufferId>> begins_;
   std::vector<OpId> touched_;
@@ -182,6 +187,7 @@ Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work
       excess_most = excess;
       fullest = t;
     }
+    if (instant.items.empty()) return;
     const double extra = fractional(instant.items, excess);
     if (knapsack >= 0 && extra <= most) return;
     most = extra;
