@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #undef HWY_TARGET_INCLUDE
@@ -34,7 +35,6 @@ void Blocks(PhiloxKey key, std::int64_t first, std::int64_t last, std::uint32_t*
 void Blocks(PhiloxKey key, std::int64_t first, std::int64_t last, std::uint32_t* out) {
   const hn::ScalableTag<std::uint64_t> d;
   const hn::Repartition<std::uint32_t, decltype(d)> d32;
-  const hn::Rebind<std::uint32_t, decltype(d)> narrow;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const V factor_a = hn::Set(d, 0xD2511F53u);
@@ -57,12 +57,12 @@ void Blocks(PhiloxKey key, std::int64_t first, std::int64_t last, std::uint32_t*
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    std::uint32_t* to = out + 4 * (block - first);
-    std::uint32_t rest[4 * hn::MaxLanes(d)];
-    const bool whole = block + lanes <= last;
-    hn::StoreInterleaved4(hn::TruncateTo(narrow, c0), hn::TruncateTo(narrow, c1), hn::TruncateTo(narrow, c2),
-                          hn::TruncateTo(narrow, c3), narrow, whole ? to : rest);
-    if (!whole) std::copy_n(rest, 4 * (last - block), to);
+    // A lane of each result holds two words of its block.
+    const V words01 = hn::BitCast(d, hn::OddEven(hn::BitCast(d32, hn::ShiftLeft<32>(c1)), hn::BitCast(d32, c0)));
+    const V words23 = hn::BitCast(d, hn::OddEven(hn::BitCast(d32, hn::ShiftLeft<32>(c3)), hn::BitCast(d32, c2)));
+    std::uint64_t pairs[2 * hn::MaxLanes(d)];
+    hn::StoreInterleaved2(words01, words23, d, pairs);
+    std::memcpy(out + 4 * (block - first), pairs, static_cast<std::size_t>(16 * std::min(lanes, last - block)));
   }
 }
 #endif

@@ -2,16 +2,50 @@
 //
 // Word i of the key's stream decides about element i, counted as the value's bytes lie. That is as good as the logical
 // index: layouts follow from shapes, machine and threads, never from budget or plan.
+#include "tidemark/ops.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/dropout.cc"  // NOLINT: what foreach_target compiles again
+#include "hwy/foreach_target.h"              // IWYU pragma: keep
+#include "hwy/highway.h"
+
 #include <algorithm>
 
 #include "compute/philox.h"
 #include "ops/kernels.h"
+#include "ops/simd-inl.h"
 #include "ops/table.h"
-#include "tidemark/ops.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::ops {
+namespace HWY_NAMESPACE {
+
+// y = x * scale where the word is at least the threshold, else 0. y may be x. Words are read in whole vectors.
+void select(std::int64_t n, const std::uint32_t* words, std::uint32_t threshold, float scale, const float* x,
+            float* y) {
+  const Wide d;
+  const hn::RebindToUnsigned<Wide> du;
+  const auto least = hn::Set(du, threshold);
+  const auto factor = hn::Set(d, scale);
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto chosen = [&](std::int64_t i, hn::Vec<Wide> v) HWY_ATTR {
+    const auto dropped = hn::Lt(hn::LoadU(du, words + i), least);
+    return hn::IfThenZeroElse(hn::RebindMask(d, dropped), hn::Mul(v, factor));
+  };
+  std::int64_t i = 0;
+  for (; i + width <= n; i += width) hn::StoreU(chosen(i, hn::LoadU(d, x + i)), d, y + i);
+  if (i < n) store_part(d, chosen(i, load_part(d, x + i, n - i)), y + i, n - i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tidemark::ops
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace tidemark {
 namespace ops {
 namespace {
+
+HWY_EXPORT(select);
 
 struct Dropout {
   static constexpr std::string_view name = "dropout";
@@ -55,19 +89,12 @@ struct Dropout {
     const float scale = 1.0f / (1.0f - p);
     const compute::PhiloxKey key = compute::philox_key(ctx.rng());
     for_elements(ctx, raw_floats(*from.meta), 32, [&](std::int64_t begin, std::int64_t end) {
-      constexpr std::int64_t kPiece = 1024;
+      constexpr std::int64_t kPiece = 1024;  // whole vectors
       std::uint32_t words[kPiece];
       for (std::int64_t first = begin; first < end; first += kPiece) {
         const std::int64_t count = std::min(kPiece, end - first);
         compute::random_words(key, first, first + count, words);
-        const float* x = from.as<>() + first;
-        float* y = to.as<>() + first;
-        // y may be x: the elements are independent all the same.
-#pragma omp simd
-        for (std::int64_t i = 0; i < count; ++i) {
-          const float scaled = x[i] * scale;
-          y[i] = words[i] >= threshold ? scaled : 0.0f;
-        }
+        HWY_DYNAMIC_DISPATCH(select)(count, words, threshold, scale, from.as<>() + first, to.as<>() + first);
       }
     });
   }
@@ -85,3 +112,4 @@ Tensor dropout(const Tensor& x, const DropoutOptions& options, SourceLocation wh
 }
 
 }  // namespace tidemark
+#endif  // HWY_ONCE
