@@ -64,7 +64,7 @@ struct Embedding {
     const std::int64_t width = gx[0].shape()[1];
     if (!ctx.accumulate()) {
       for_elements(ctx, gx[0].numel(), 4, [&](std::int64_t begin, std::int64_t end) {
-        std::fill(gx[0].as<>() + begin, gx[0].as<>() + end, 0.0f);
+        std::memset(gx[0].as<>() + begin, 0, static_cast<std::size_t>(end - begin) * sizeof(float));
       });
     }
     for_elements(ctx, width, 12 * count, [&](std::int64_t begin, std::int64_t end) {
