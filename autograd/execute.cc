@@ -115,13 +115,9 @@ void Engine::choose_plan() {
     if (!same_start(*entry, start)) {
       const auto began = Clock::now();
       entry->start = start;
-      entry->plan.reset();
-      try {
-        entry->plan = scheduler::plan(entry->graph, *options_.budget,
-                                      {.seed = options_.seed, .start = scheduler::Start{0, start}});
-      } catch (const BudgetError&) {
-        // Left to the online policy, which may still get through, and which names the op where it cannot.
-      }
+      // Where there is none the online policy may still get through, and names the op where it cannot.
+      entry->plan = scheduler::try_plan(entry->graph, *options_.budget,
+                                        {.seed = options_.seed, .start = scheduler::Start{0, start}});
       plan_seconds_ += seconds_since(began);
     }
     if (!entry->plan) continue;
@@ -154,17 +150,15 @@ void Engine::plan_rest() {
   if (!options_.budget || options_.dry_run || plan_ != nullptr) return;
   const auto began = Clock::now();
   scheduler::Graph graph = export_graph();
-  try {
-    rest_plan_ = scheduler::plan(graph, *options_.budget,
-                                 {.seed = options_.seed, .start = scheduler::Start{tape_.executed, residents()}});
+  rest_plan_ = scheduler::try_plan(graph, *options_.budget,
+                                   {.seed = options_.seed, .start = scheduler::Start{tape_.executed, residents()}});
+  if (rest_plan_) {
     online_.reset();
     plan_ = &*rest_plan_;
     followed_ = nullptr;
     plan_end_ = static_cast<OpId>(graph.ops.size());
     plan_cursor_ = 0;
-  } catch (const BudgetError&) {
-    // The online policy goes on; it names the op where it cannot.
-  }
+  }  // else the online policy goes on; it names the op where it cannot
   plan_seconds_ += seconds_since(began);
 }
 
