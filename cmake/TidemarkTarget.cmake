@@ -7,7 +7,9 @@ function(tidemark_compile_rules target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
   if(TIDEMARK_SANITIZE)
-    target_compile_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    # GCC 12 takes std::regex for uninitialized where it instruments it.
+    target_compile_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE} -fno-omit-frame-pointer
+                                            -fno-sanitize-recover=all -Wno-maybe-uninitialized)
     target_link_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE})
   endif()
 endfunction()

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "scheduler/branch.h"
 #include "scheduler/closure.h"
 
 namespace tidemark::scheduler {
@@ -137,9 +138,22 @@ class Peak {
     Closure closure(program_, t);
     const double extra = closure.bound(budget_);
     work_ -= closure.work() + program_.buffer_count + program_.op_count;
+    seen_.emplace_back(-extra, t);
     if (instant >= 0 && extra <= best) return;
     best = extra;
     instant = t;
+  }
+
+  // In whole buffers, at the instants where the bound is highest without that.
+  double in_whole(std::int64_t work) {
+    constexpr std::size_t kInstants = 4;
+    std::sort(seen_.begin(), seen_.end());
+    double extra = best;
+    for (std::size_t i = 0; i < std::min(kInstants, seen_.size()); ++i) {
+      Closure closure(program_, seen_[i].second);
+      extra = std::max(extra, whole_bound(closure, budget_, work / kInstants));
+    }
+    return extra;
   }
 
   double best = 0;
@@ -148,6 +162,7 @@ class Peak {
  private:
   const Program& program_;
   const std::int64_t budget_;
+  std::vector<std::pair<double, OpId>> seen_;  // bounds, less than 0
   std::int64_t work_;
   std::vector<char> known_;
 };
@@ -212,7 +227,7 @@ Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work
     }
   }
   result.instant = peak.instant;
-  result.extra = std::max({peak.best, most, absent_cost(program)});
+  result.extra = std::max({peak.in_whole(work / 8), most, absent_cost(program)});
   return result;
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kWhole = 0x1p40;  // the sum of all costs as a whole number
 constexpr int kMostPrices = 14;
+constexpr double kMostFlow = 0x1p57;
 
 }  // namespace
 
@@ -67,10 +68,11 @@ void Closure::find_members() {
 }
 
 void Closure::build() {
-  double total = 0;
-  for (OpId op : ops_) total += program_.cost[op];
-  scale_ = total > 0 ? kWhole / total : 1;
-  cap_ = static_cast<std::int64_t>(kWhole) + 1;
+  forced_.assign(ops_.size(), Side::kFree);
+  for (OpId op : ops_) total_ += program_.cost[op];
+  scale_ = total_ > 0 ? kWhole / total_ : 1;
+  // The higher the more prices are told apart; what flows in all stays below the network's infinity.
+  cap_ = static_cast<std::int64_t>(std::max(kWhole, kMostFlow / static_cast<double>(members_.size() + 1))) + 1;
   for (OpId op : ops_) sink_.push_back(static_cast<std::int64_t>(program_.cost[op] * scale_));
   for (Member& m : members_) {
     if (m.required) {
@@ -91,6 +93,9 @@ Closure::Choice Closure::choose(double price) {
   const std::size_t ops = ops_.size();
   std::vector<std::int64_t> source(ops, 0);
   std::vector<std::int64_t> sink = sink_;
+  // What could flow in and out of an op at most: one more than that forces it to a side.
+  std::vector<std::int64_t> in(ops, 1);
+  std::vector<std::int64_t> out(ops, 1);
   for (const Member& m : members_) {
     const double exact = price * scale_ * static_cast<double>(program_.bytes[m.buffer]);
     const std::int64_t capacity = exact < static_cast<double>(cap_) ? static_cast<std::int64_t>(exact) : cap_;
@@ -98,13 +103,17 @@ Closure::Choice Closure::choose(double price) {
       source[static_cast<std::size_t>(m.node)] += capacity;
     } else if (m.arc >= 0) {
       network_.set_capacity(m.arc, capacity);
+      in[static_cast<std::size_t>(node_[m.producer])] += capacity;
     } else if (static_cast<std::size_t>(m.node) < ops) {
       sink[static_cast<std::size_t>(m.node)] += capacity;
     } else {
       network_.set_sink(m.node, capacity);
     }
+    for (OpId reader : m.readers) out[static_cast<std::size_t>(node_[reader])] += capacity;
   }
   for (std::size_t i = 0; i < ops; ++i) {
+    if (forced_[i] == Side::kReruns) source[i] += out[i] + sink[i];
+    if (forced_[i] == Side::kStays) sink[i] += in[i] + source[i];
     network_.set_source(static_cast<std::int32_t>(i), source[i]);
     network_.set_sink(static_cast<std::int32_t>(i), sink[i]);
   }
@@ -128,6 +137,20 @@ Closure::Choice Closure::choose(double price) {
   return choice;
 }
 
+double Closure::highest_price() const {
+  std::int64_t most = 1;
+  for (const Member& m : members_) most = std::max(most, program_.bytes[m.buffer]);
+  return static_cast<double>(cap_) / (scale_ * static_cast<double>(most));
+}
+
+std::int64_t Closure::bytes_of(OpId op) const {
+  std::int64_t bytes = 0;
+  for (const Member& m : members_) {
+    if (m.required && m.producer == op) bytes += program_.bytes[m.buffer];
+  }
+  return bytes;
+}
+
 double Closure::bound(std::int64_t budget, Choice* fitting) {
   const auto room = static_cast<double>(budget - needed_);
   const auto most = static_cast<double>(optional_);
@@ -147,9 +170,7 @@ double Closure::bound(std::int64_t budget, Choice* fitting) {
     fits = fits || fit;
     return Tangent{choice.cost, static_cast<double>(choice.bytes) - room};
   };
-  double total = 0;
-  for (OpId op : ops_) total += program_.cost[op];
-  Tangent right = note(choose(total + 1));
+  Tangent right = note(choose(total_ + 1));
   if (right.slope >= 0) return best;
   for (int i = 0; i < kMostPrices; ++i) {
     const double price = (right.at - left.at) / (left.slope - right.slope);

@@ -27,6 +27,13 @@ class Closure {
   std::int64_t needed() const { return needed_; }
   std::int64_t optional() const { return optional_; }
   Choice choose(double price);
+  // Choices from now on are those in which the op does, or does not, run again.
+  enum class Side : std::int8_t { kFree, kReruns, kStays };
+  void force(OpId op, Side side) { forced_[static_cast<std::size_t>(node_[op])] = side; }
+  // Up to here a price weighs every byte in full.
+  double highest_price() const;
+  // Of what a later op reads and the op would write again.
+  std::int64_t bytes_of(OpId op) const;
   // No plan within the budget costs less. Where it is not 0, `fitting` becomes the cheapest choice seen that fits.
   double bound(std::int64_t budget, Choice* fitting = nullptr);
   std::int64_t work() const { return network_.work(); }
@@ -49,10 +56,12 @@ class Closure {
   const OpId instant_;
   FlowNetwork network_;
   std::vector<std::int32_t> node_;  // of an op; -1 outside the network
-  std::vector<OpId> ops_;
+  std::vector<OpId> ops_;           // their nodes are the first
+  std::vector<Side> forced_;        // by node
   std::vector<Member> members_;
   std::int64_t needed_ = 0;
   std::int64_t optional_ = 0;
+  double total_ = 0;  // cost of all ops that may run again
   double scale_ = 1;  // of costs, to whole numbers
   std::int64_t cap_ = 0;
   std::vector<std::int64_t> sink_;

@@ -6,7 +6,7 @@ namespace tidemark::scheduler {
 
 void FlowNetwork::build() {
   const std::size_t n = source_.size();
-  if (static_cast<std::size_t>(size_) != n || halves_.size() != 2 * arcs_.size()) {
+  if (first_.size() != n + 1 || halves_.size() != 2 * arcs_.size()) {
     size_ = static_cast<std::int32_t>(n);
     first_.assign(n + 1, 0);
     for (const Arc& arc : arcs_) {

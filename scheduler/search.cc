@@ -268,11 +268,11 @@ Schedule::Key Search::random_rerun() {
 
 bool Search::remove_random() {
   Key k = random_rerun();
+  if (k == 0) return false;
   for (int n = static_cast<int>(below(3)); n > 0; --n) {
     const Key other = random_rerun();
     if (program_.cost[Schedule::op_of(other)] > program_.cost[Schedule::op_of(k)]) k = other;
   }
-  if (k == 0) return false;
   const std::size_t before = journal_.size();
   remove_with_idle(Schedule::op_of(k), Schedule::stage_of(k));
   return journal_.size() > before;

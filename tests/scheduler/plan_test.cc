@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "scheduler/bound.h"
+#include "scheduler/branch.h"
+#include "scheduler/closure.h"
 #include "scheduler/program.h"
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/oracle.h"
@@ -92,6 +94,48 @@ TEST(Plan, TrainingGraphsWithUpdates) {
       EXPECT_LT(p.cost, 1.5 * p.base_cost);
     }
   }
+}
+
+// Three units too many while op 2 runs: of b's two and a's ten, b and a part of a would do.
+TEST(Bound, CountsWholeBuffers) {
+  Graph graph;
+  const BufferId a = add_buffer(graph, 10);
+  const BufferId b = add_buffer(graph, 2);
+  const BufferId c = add_buffer(graph, 5);
+  add_op(graph, 7, {}, {a});
+  add_op(graph, 1, {}, {b});
+  const OpId full = add_op(graph, 1, {}, {c});
+  const BufferId d = add_buffer(graph, 1);
+  add_op(graph, 1, {a, b}, {d});
+  const Program program = compile(graph);
+  const std::int64_t budget = 14 * kUnit;
+  Closure closure(program, full);
+  EXPECT_NEAR(closure.bound(budget), 1 + 7 * 0.1, 1e-6);
+  EXPECT_NEAR(whole_bound(closure, budget, 1'000'000), 7, 1e-6);
+  EXPECT_NEAR(whole_bound(closure, budget, 0), 1 + 7 * 0.1, 1e-6) << "without work, the bound it begins with";
+  EXPECT_NEAR(lower_bound(program, budget, 1'000'000).extra, 7, 1e-6);
+}
+
+// In random programs too large for the exact search, plans are judged too.
+TEST(Bound, InWholeBuffersIsNeverLowerAndNeverAboveAPlan) {
+  std::mt19937_64 rng(23);
+  int higher = 0;
+  for (int i = 0; i < 60; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 20 + static_cast<int>(rng() % 40)});
+    const std::int64_t budget = part(peak_without_recomputation(graph), 0.8);
+    const auto found = try_plan(graph, budget, {.place = false});
+    if (!found) continue;
+    const Program program = compile(graph);
+    for (OpId t = 1; t < program.op_count; t += 7) {
+      Closure closure(program, t);
+      const double parts = closure.bound(budget);
+      const double whole = whole_bound(closure, budget, 2'000'000);
+      EXPECT_GE(whole, parts - 1e-6 * program.base_cost);
+      EXPECT_LE(whole, found->cost - found->base_cost + 1e-6);
+      higher += whole > parts + 1e-3;
+    }
+  }
+  EXPECT_GT(higher, 20);
 }
 
 TEST(Plan, AgainstTheExactOptimum) {
