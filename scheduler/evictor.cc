@@ -1,6 +1,9 @@
 #include "scheduler/evictor.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
 
 #include "scheduler/program.h"
 #include "tidemark/error.h"
@@ -24,7 +27,7 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
     }
   }
   journal_.clear();
-  tick_ = start.next_op;
+  while (tick_ < start.next_op) advance();
 }
 
 void Evictor::ingest_buffers() {
@@ -44,7 +47,6 @@ void Evictor::ingest(OpId id, bool check) {
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
   OpState state;
   state.lost = op.once || !op.updates.empty();
-  std::int64_t traffic = 0;
   for (const auto* list : {&op.reads, &op.updates}) {
     for (BufferId b : *list) {
       if (std::find(state.reads.begin(), state.reads.end(), b) != state.reads.end()) continue;
@@ -54,20 +56,14 @@ void Evictor::ingest(OpId id, bool check) {
       }
       state.reads.push_back(b);
       at(b).readers.push_back(id);
-      traffic += at(b).bytes;
     }
   }
-  for (BufferId b : op.writes) {
-    at(b).producer = id;
-    traffic += at(b).bytes;
-  }
-  if (op.cost > 0 && traffic > 0) {
-    const double rate = op.cost / static_cast<double>(traffic);
-    if (move_cost_ == 0 || rate < move_cost_) move_cost_ = rate;
-  }
+  for (BufferId b : op.writes) at(b).producer = id;
   ops_.push_back(std::move(state));
   seen_.push_back(0);
 }
+
+void Evictor::advance() { staleness_.push_back(std::pow(static_cast<double>(++tick_) + 0.5, kStaleness)); }
 
 void Evictor::begin_call(const std::vector<Step>& steps) {
   journal_.clear();
@@ -82,20 +78,33 @@ void Evictor::roll_back(std::vector<Step>& steps) {
       b.offset = change->offset;
       if (b.bytes > 0) layout_.take(change->buffer, b.offset, b.bytes);
     }
-    b.resident = change->kind != Change::Kind::kPlaced && !change->pending;
-    b.pending = change->kind != Change::Kind::kPlaced && change->pending;
+    const bool there = change->kind != Change::Kind::kPlaced;
+    set_state(change->buffer, there && !change->pending, there && change->pending);
   }
   journal_.clear();
   steps.resize(steps_before_);
   for (BufferState& b : buffers_) b.locks = 0;
 }
 
+void Evictor::set_state(BufferId b, bool resident, bool pending) {
+  BufferState& state = at(b);
+  if (resident && !state.resident) {
+    state.slot = resident_.size();
+    resident_.push_back(b);
+  } else if (!resident && state.resident) {
+    at(resident_.back()).slot = state.slot;
+    resident_[state.slot] = resident_.back();
+    resident_.pop_back();
+  }
+  state.resident = resident;
+  state.pending = pending;
+}
+
 void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
   BufferState& state = at(b);
   if (state.bytes > 0) layout_.take(b, offset, state.bytes);
   state.offset = offset;
-  state.resident = !pending;
-  state.pending = pending;
+  set_state(b, !pending, pending);
   journal_.push_back({Change::Kind::kPlaced, b, offset, pending});
 }
 
@@ -103,7 +112,7 @@ void Evictor::remove(BufferId b) {
   BufferState& state = at(b);
   journal_.push_back({Change::Kind::kRemoved, b, state.offset, state.pending});
   if (state.bytes > 0) layout_.give(state.offset);
-  state.resident = state.pending = false;
+  set_state(b, false, false);
 }
 
 void Evictor::move(BufferId b, std::int64_t offset, std::vector<Step>& steps) {
@@ -121,7 +130,6 @@ void Evictor::move(BufferId b, std::int64_t offset, std::vector<Step>& steps) {
 void Evictor::drop(BufferId b, std::vector<Step>& steps) {
   remove(b);
   steps.push_back(drop_step(b));
-  if (at(b).producer >= 0 && !op_at(at(b).producer).lost) joined_evicted(at(b).producer);
 }
 
 bool Evictor::recomputable(BufferId b) const { return at(b).producer >= 0 && !op_at(at(b).producer).lost; }
@@ -134,7 +142,6 @@ void Evictor::lose_op(OpId first) {
     work.pop_back();
     if (op_at(op).lost && op != first) continue;
     op_at(op).lost = true;
-    left_evicted(op);
     for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].writes) {
       if (at(b).resident || at(b).pending) continue;
       for (OpId reader : at(b).readers) {
@@ -150,25 +157,30 @@ void Evictor::lose_buffer(BufferId b) {
   }
 }
 
-// Whether a discarded buffer that the program still holds is computed from `b`. `needed` gets all that the program
-// holds and that could not be computed again without `b`: those, and what is in memory now and must stay.
+// Whether a discarded buffer that the program still holds is computed from `b`. `needed` gets all that could not be
+// computed again without `b`: those, and what is in memory now and must stay. Where all that is asked is whether to
+// keep what can be computed again, the nearest few ops decide.
 bool Evictor::still_needed_below(BufferId b, std::vector<BufferId>* needed) const {
+  constexpr std::size_t kEnough = 24;
+  const std::size_t most = needed == nullptr && recomputable(b) ? kEnough : std::numeric_limits<std::size_t>::max();
   ++visit_;
   std::vector<BufferId> work{b};
+  std::size_t looked_at = 0;
   bool found = false;
-  while (!work.empty()) {
+  while (!work.empty() && looked_at < most) {
     const BufferId from = work.back();
     work.pop_back();
     for (OpId reader : at(from).readers) {
       if (op_at(reader).lost || !op_at(reader).ran || seen_[static_cast<std::size_t>(reader)] == visit_) continue;
       seen_[static_cast<std::size_t>(reader)] = visit_;
+      ++looked_at;
       for (BufferId w : graph_.ops[static_cast<std::size_t>(reader)].writes) {
         const bool there = at(w).resident || at(w).pending;
         if (!at(w).released) {
-          if (needed != nullptr) needed->push_back(w);
           found |= !there;
           if (found && needed == nullptr) return true;
         }
+        if (needed != nullptr && (there || !at(w).released)) needed->push_back(w);
         if (!there) work.push_back(w);
       }
     }
@@ -176,20 +188,31 @@ bool Evictor::still_needed_below(BufferId b, std::vector<BufferId>* needed) cons
   return found;
 }
 
-// Drops a released buffer, or holds it while something evicted can be computed from nothing else.
+// Drops a released buffer, or keeps it while something evicted is computed from it: what can be computed again is then
+// one victim among others.
 void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
-  if (!recomputable(b) && still_needed_below(b, nullptr)) {
-    held_.push_back(b);
+  if (still_needed_below(b, nullptr)) {
+    at(b).kept = true;
+    if (recomputable(b)) {
+      spare_.push_back(b);
+    } else {
+      held_.push_back(b);
+    }
     return;
   }
   drop(b, steps);
   if (!recomputable(b)) lose_buffer(b);
 }
 
+// Looks again at all that must be held, and at a few of what need not.
 void Evictor::retry_held(std::vector<Step>& steps) {
-  std::vector<BufferId> held = std::move(held_);
-  held_.clear();
-  for (BufferId b : held) {
+  std::vector<BufferId> again = std::exchange(held_, {});
+  for (int i = 0; i < 3 && !spare_.empty(); ++i) {
+    again.push_back(spare_.front());
+    spare_.pop_front();
+  }
+  for (BufferId b : again) {
+    at(b).kept = false;
     if (at(b).resident) drop_released(b, steps);
   }
 }
@@ -203,7 +226,7 @@ std::vector<BufferId> Evictor::needed_before_update(OpId op) const {
     if (producer < 0 || op_at(producer).lost) continue;
     for (BufferId sibling : graph_.ops[static_cast<std::size_t>(producer)].writes) {
       if (sibling == b) continue;
-      if (!at(sibling).released) needed.push_back(sibling);
+      if (!at(sibling).released || at(sibling).resident) needed.push_back(sibling);
       if (!at(sibling).resident) still_needed_below(sibling, &needed);
     }
   }
@@ -275,7 +298,6 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   }
   for (BufferId b : wanted) unlock(b, steps);
   op_at(id).ran = true;
-  ++tick_;
   for (BufferId b : op_at(id).reads) at(b).touched = tick_;
   for (BufferId b : op.writes) at(b).touched = tick_;
   commit_updates(id);
@@ -329,12 +351,10 @@ void Evictor::release(BufferId b, std::vector<Step>& steps) {
   state.pinned = false;
   if (state.resident) {
     drop_released(b, steps);
-  } else if (recomputable(b)) {
-    joined_evicted(state.producer);
-  } else {
+  } else if (!recomputable(b)) {
     lose_buffer(b);
   }
-  if (!held_.empty()) retry_held(steps);
+  retry_held(steps);
 }
 
 void Evictor::pin(BufferId b) {

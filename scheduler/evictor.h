@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
@@ -26,17 +27,17 @@ class Evictor {
   void pin(BufferId buffer);
 
  private:
-  static constexpr std::int32_t kNoSet = -1;
-
   struct BufferState {
     std::int64_t bytes = 0;
     std::int64_t offset = 0;
     OpId producer = -1;
-    std::int32_t touched = 0;  // op tick of the last use
+    std::int32_t touched = 0;  // tick of the last use
     std::int32_t locks = 0;    // uses to come in the present call
+    std::size_t slot = 0;      // in resident_, where resident
     bool resident = false;
     bool pending = false;  // has a place as an output of the op about to run
     bool released = false;
+    bool kept = false;    // in held_ or spare_
     bool fixed = false;   // pinned in the graph: neither dropped nor moved
     bool pinned = false;  // by pin()
     std::vector<OpId> readers;
@@ -44,8 +45,7 @@ class Evictor {
   struct OpState {
     std::vector<BufferId> reads;  // with updates, each once
     bool ran = false;
-    bool lost = false;          // may not run again
-    std::int32_t set = kNoSet;  // node of the union-find over evicted neighbours
+    bool lost = false;  // may not run again
   };
   struct Change {
     enum class Kind : std::uint8_t { kPlaced, kRemoved, kMoved } kind;
@@ -58,8 +58,10 @@ class Evictor {
   // evictor.cc: the program so far, and what calls change.
   void ingest_buffers();
   void ingest(OpId op, bool check);
+  void advance();
   void begin_call(const std::vector<Step>& steps);
   void roll_back(std::vector<Step>& steps);
+  void set_state(BufferId b, bool resident, bool pending);
   void place(BufferId b, std::int64_t offset, bool pending);
   void remove(BufferId b);
   void move(BufferId b, std::int64_t offset, std::vector<Step>& steps);
@@ -79,13 +81,10 @@ class Evictor {
   // evictor_room.cc: room for bytes, and scores.
   bool evictable(BufferId b) const;
   bool movable(BufferId b) const;
-  double neighbourhood_cost(BufferId b) const;
+  double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
   bool evict_least(std::vector<Step>& steps);
-  std::int32_t find(std::int32_t set) const;
-  void joined_evicted(OpId op);
-  void left_evicted(OpId op);
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
@@ -104,18 +103,19 @@ class Evictor {
   Layout layout_;
   std::vector<BufferState> buffers_;
   std::vector<OpState> ops_;
+  std::vector<BufferId> resident_;  // in no order
   std::vector<Change> journal_;
   std::size_t steps_before_ = 0;
-  std::vector<BufferId> held_;  // released, but something evicted still depends on them
-  std::int32_t tick_ = 0;
-  double move_cost_ = 0;  // of a byte: the cheapest traffic seen in an op; 0 where none was seen
-  struct Set {
-    mutable std::int32_t parent = kNoSet;
-    double cost = 0;
-  };
-  std::vector<Set> sets_;
+  // Released, but something evicted still depends on them; those in spare_ can be computed again.
+  std::vector<BufferId> held_;
+  std::deque<BufferId> spare_;
+  // A use that is twice as far back counts for 2^kStaleness times as much.
+  static constexpr double kStaleness = 0.7;
+  std::vector<double> staleness_;           // by ticks since the last use, up to the present one
+  std::int32_t tick_ = -1;                  // runs so far, with those again
   mutable std::vector<std::int32_t> seen_;  // visit marks by op
   mutable std::int32_t visit_ = 0;
+  mutable std::vector<OpId> found_;
 };
 
 }  // namespace tidemark::scheduler

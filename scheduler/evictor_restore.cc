@@ -10,7 +10,7 @@ namespace tidemark::scheduler {
 void Evictor::unlock(BufferId b, std::vector<Step>& steps) {
   BufferState& state = at(b);
   if (--state.locks > 0 || !state.released || !state.resident) return;
-  if (std::find(held_.begin(), held_.end(), b) == held_.end()) drop(b, steps);
+  if (!state.kept) drop(b, steps);
 }
 
 // Runs `op`, whose reads are resident: room for its outputs and scratch, then the step. False where there is no room.
@@ -63,8 +63,7 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   for (BufferId w : due) {
     step.places.push_back({w, at(w).offset});
     --at(w).locks;
-    at(w).pending = false;
-    at(w).resident = true;
+    set_state(w, true, false);
   }
   for (BufferId w : kept) --at(w).locks;
   for (const auto& [r, w] : step.overwrites) {
@@ -74,7 +73,7 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
     step.places.push_back({w, offset});
   }
   steps.push_back(std::move(step));
-  left_evicted(id);
+  advance();
   for (BufferId b : reads) --at(b).locks;
   if (op_at(id).ran) {
     for (BufferId w : due) {

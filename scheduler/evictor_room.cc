@@ -14,95 +14,56 @@ bool Evictor::evictable(BufferId b) const {
 
 bool Evictor::movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
 
-std::int32_t Evictor::find(std::int32_t set) const {
-  while (sets_[static_cast<std::size_t>(set)].parent != set) {
-    const Set& node = sets_[static_cast<std::size_t>(set)];
-    node.parent = sets_[static_cast<std::size_t>(node.parent)].parent;
-    set = node.parent;
-  }
-  return set;
-}
-
-// Evicted neighbours form sets whose ops would run again together. Leaving a set takes the op's cost off it but does
-// not split it: an estimate, as cheap as it needs to be.
-void Evictor::joined_evicted(OpId op) {
-  if (op_at(op).set != kNoSet) return;
-  auto set = static_cast<std::int32_t>(sets_.size());
-  sets_.push_back({set, graph_.ops[static_cast<std::size_t>(op)].cost});
-  op_at(op).set = set;
-  const auto join = [&](OpId other) {
-    if (other < 0 || op_at(other).set == kNoSet) return;
-    const std::int32_t a = find(set);
-    const std::int32_t b = find(op_at(other).set);
-    if (a == b) return;
-    sets_[static_cast<std::size_t>(a)].cost += sets_[static_cast<std::size_t>(b)].cost;
-    sets_[static_cast<std::size_t>(b)].parent = a;
-  };
-  for (BufferId r : op_at(op).reads) {
-    if (!at(r).resident) join(at(r).producer);
-  }
-  for (BufferId w : graph_.ops[static_cast<std::size_t>(op)].writes) {
-    for (OpId reader : at(w).readers) join(reader);
-  }
-}
-
-void Evictor::left_evicted(OpId op) {
-  if (op_at(op).set == kNoSet) return;
-  Set& root = sets_[static_cast<std::size_t>(find(op_at(op).set))];
-  root.cost = std::max(0.0, root.cost - graph_.ops[static_cast<std::size_t>(op)].cost);
-  op_at(op).set = kNoSet;
-}
-
-// What discarding `b` puts at stake: its op, and the evicted ops next to it.
-double Evictor::neighbourhood_cost(BufferId b) const {
+// What computing `b` again would cost: its op, and the evicted ops that it needs. Those whose outputs the program still
+// holds count in part, since they will be computed again anyhow; so do evicted ones that need `b`, which would have to
+// wait for it. (DTR takes the whole of the evicted neighbourhood.) Anything above `most` is as good as the exact cost.
+double Evictor::rerun_cost(BufferId b, double most) const {
+  constexpr double kHeld = 0.5;
+  constexpr double kBelow = 0.1;
   const OpId op = at(b).producer;
-  double cost = graph_.ops[static_cast<std::size_t>(op)].cost;
-  constexpr std::size_t kMost = 8;
-  std::int32_t roots[kMost];
-  std::size_t count = 0;
-  const auto add = [&](OpId other) {
-    if (other < 0 || op_at(other).set == kNoSet || count == kMost) return;
-    const std::int32_t root = find(op_at(other).set);
-    if (std::find(roots, roots + count, root) != roots + count) return;
-    roots[count++] = root;
-    cost += sets_[static_cast<std::size_t>(root)].cost;
+  const auto cost_of = [&](OpId o) { return graph_.ops[static_cast<std::size_t>(o)].cost; };
+  double cost = cost_of(op);
+  if (cost > most) return cost;
+  ++visit_;
+  found_.clear();
+  const auto visit = [&](OpId o, double part) {
+    if (seen_[static_cast<std::size_t>(o)] == visit_) return;
+    seen_[static_cast<std::size_t>(o)] = visit_;
+    found_.push_back(o);
+    cost += part * cost_of(o);
   };
-  for (BufferId r : op_at(op).reads) {
-    if (!at(r).resident) add(at(r).producer);
+  const auto needs = [&](OpId o) {
+    for (BufferId r : op_at(o).reads) {
+      if (!at(r).resident && recomputable(r)) visit(at(r).producer, at(r).released ? 1 : kHeld);
+    }
+  };
+  const auto needed_by = [&](BufferId from) {
+    for (OpId reader : at(from).readers) {
+      if (op_at(reader).lost || !op_at(reader).ran) continue;
+      const auto& writes = graph_.ops[static_cast<std::size_t>(reader)].writes;
+      if (std::any_of(writes.begin(), writes.end(), [&](BufferId w) { return !at(w).resident; })) visit(reader, kBelow);
+    }
+  };
+  needs(op);
+  for (std::size_t i = 0; i < found_.size() && cost <= most; ++i) needs(found_[i]);
+  const std::size_t above = found_.size();
+  needed_by(b);
+  for (std::size_t i = above; i < found_.size() && cost <= most; ++i) {
+    for (BufferId w : graph_.ops[static_cast<std::size_t>(found_[i])].writes) {
+      if (!at(w).resident) needed_by(w);
+    }
   }
-  for (OpId reader : at(b).readers) add(reader);
   return cost;
 }
 
+// Victims go by cost alone, wherever they lie, and what stays is moved together: a copy costs less than what a whole
+// window of neighbours holds besides.
 std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<Step>& steps) {
   if (const auto hole = layout_.best_fit(bytes)) return hole;
-  const auto score = [&](BufferId b) {
-    return evictable(b) ? neighbourhood_cost(b) / static_cast<double>(tick_ - at(b).touched + 1) : -1.0;
-  };
   const auto can_move = [&](BufferId b) { return movable(b); };
-  const std::vector<Layout::Segment> segments = layout_.segments();
-  const auto victims = Layout::cheapest_window(segments, bytes, score);
-  const auto moves =
-      layout_.free_bytes() >= bytes ? Layout::compaction_window(segments, bytes, can_move) : std::nullopt;
-  if (victims && moves) {
-    double cost = 0;
-    for (std::size_t i = victims->first; i < victims->last; ++i) {
-      if (!segments[i].hole) cost += neighbourhood_cost(segments[i].owner);
-    }
-    if (moves->cost * move_cost_ < cost) {
-      compact(segments, *moves, steps);
-      return layout_.best_fit(bytes);
-    }
-  }
-  if (victims) {
-    for (std::size_t i = victims->first; i < victims->last; ++i) {
-      if (!segments[i].hole) drop(segments[i].owner, steps);
-    }
-    return layout_.best_fit(bytes);
-  }
-  // What is locked lies in the way: discard until the free bytes suffice, and move.
   for (;;) {
     if (layout_.free_bytes() >= bytes) {
+      if (const auto hole = layout_.best_fit(bytes)) return hole;
       const auto now = layout_.segments();
       if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
         compact(now, *window, steps);
@@ -129,14 +90,15 @@ void Evictor::compact(const std::vector<Layout::Segment>& segments, const Layout
 bool Evictor::evict_least(std::vector<Step>& steps) {
   BufferId victim = -1;
   double least = std::numeric_limits<double>::infinity();
-  for (const Layout::Segment& s : layout_.segments()) {
-    if (s.hole || !evictable(s.owner)) continue;
-    const double score = neighbourhood_cost(s.owner) /
-                         (static_cast<double>(s.bytes) * static_cast<double>(tick_ - at(s.owner).touched + 1));
-    if (score < least) {
-      least = score;
-      victim = s.owner;
-    }
+  for (BufferId b : resident_) {
+    const BufferState& state = at(b);
+    if (state.bytes == 0 || !evictable(b)) continue;
+    const double weight =
+        static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(tick_ - state.touched)];
+    const double score = rerun_cost(b, least * weight) / weight;
+    if (score > least || (score == least && b > victim)) continue;
+    least = score;
+    victim = b;
   }
   if (victim < 0) return false;
   drop(victim, steps);

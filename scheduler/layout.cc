@@ -41,28 +41,6 @@ std::vector<Layout::Segment> Layout::segments() const {
   return result;
 }
 
-std::optional<Layout::Window> Layout::cheapest_window(const std::vector<Segment>& segments, std::int64_t bytes,
-                                                      const std::function<double(BufferId)>& cost) {
-  bytes = Extents::round_up(bytes);
-  std::vector<double> price(segments.size());
-  for (std::size_t i = 0; i < segments.size(); ++i) price[i] = segments[i].hole ? 0 : cost(segments[i].owner);
-  std::optional<Window> best;
-  std::size_t first = 0;
-  double sum = 0;
-  for (std::size_t last = 0; last < segments.size(); ++last) {
-    if (price[last] < 0) {
-      first = last + 1;
-      sum = 0;
-      continue;
-    }
-    sum += price[last];
-    while (segments[last].end() - segments[first].end() >= bytes) sum -= price[first++];
-    if (segments[last].end() - segments[first].offset < bytes) continue;
-    if (!best || sum < best->cost) best = Window{first, last + 1, std::max(sum, 0.0)};
-  }
-  return best;
-}
-
 std::optional<Layout::Window> Layout::compaction_window(const std::vector<Segment>& segments, std::int64_t bytes,
                                                         const std::function<bool(BufferId)>& movable) {
   bytes = Extents::round_up(bytes);
@@ -82,7 +60,7 @@ std::optional<Layout::Window> Layout::compaction_window(const std::vector<Segmen
       ++first;
     }
     if (free < bytes || !segments[last].hole) continue;
-    if (!best || static_cast<double>(blocks) < best->cost) best = Window{first, last + 1, static_cast<double>(blocks)};
+    if (!best || blocks < best->bytes) best = Window{first, last + 1, blocks};
   }
   return best;
 }

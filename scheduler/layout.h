@@ -1,5 +1,5 @@
-// Where each buffer lies in the arena, and how to win one contiguous hole: by dropping what lies in a window, or by
-// moving blocks together. Used by the online policy and by the placement of plans.
+// Where each buffer lies in the arena, and how to win one contiguous hole by moving blocks together. Used by the online
+// policy and by the placement of plans.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,11 @@ class Layout {
     bool hole = false;
     std::int64_t end() const { return offset + bytes; }
   };
-  // Segments [first, last) of segments(), and what clearing them costs.
+  // Segments [first, last) of segments(), and the bytes of blocks among them.
   struct Window {
     std::size_t first = 0;
     std::size_t last = 0;
-    double cost = 0;
+    std::int64_t bytes = 0;
   };
 
   // Whole units of `alignment` below `limit` are used.
@@ -42,10 +42,6 @@ class Layout {
 
   std::vector<Segment> segments() const;
 
-  // Of all runs of segments that span at least `bytes`, the one whose blocks cost least to drop. `cost` of a block that
-  // must stay is negative.
-  static std::optional<Window> cheapest_window(const std::vector<Segment>& segments, std::int64_t bytes,
-                                               const std::function<double(BufferId)>& cost);
   // Of all runs of segments whose holes sum to at least `bytes`, the one with the fewest bytes of blocks. Sliding its
   // blocks down, lowest first, leaves one hole at its end.
   static std::optional<Window> compaction_window(const std::vector<Segment>& segments, std::int64_t bytes,
