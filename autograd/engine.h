@@ -165,7 +165,7 @@ class Engine {
 
   // --- report.cc
   std::int64_t fixed_bytes() const;
-  std::string pinned_by_category() const;
+  std::string pinned_by_category(const scheduler::Shortage& shortage) const;
 
   Session& session_;
   SessionOptions options_;

@@ -346,7 +346,8 @@ void Engine::make_resident(StorageId id, SourceLocation where) {
 }
 
 void Engine::refuse(const scheduler::Shortage& shortage, SourceLocation where) {
-  std::string text = absl::StrCat(format_bytes(options_.budget.value_or(0)), " cannot hold ");
+  const std::string limit = options_.budget ? format_bytes(*options_.budget) : "this machine";
+  std::string text = absl::StrCat(limit, " cannot hold ");
   if (shortage.op == kNone) {
     absl::StrAppend(&text, "a leaf at ", to_string(where));
   } else {
@@ -356,12 +357,14 @@ void Engine::refuse(const scheduler::Shortage& shortage, SourceLocation where) {
   absl::StrAppend(&text, "\n  it needs  ", format_bytes(shortage.inputs + shortage.outputs + shortage.scratch),
                   ": inputs ", format_bytes(shortage.inputs), ", output ", format_bytes(shortage.outputs),
                   ", scratchpad ", format_bytes(shortage.scratch));
-  absl::StrAppend(&text, "\n  pinned    ", format_bytes(shortage.pinned), ": ", pinned_by_category());
+  absl::StrAppend(&text, "\n  pinned    ", format_bytes(shortage.pinned), ": ", pinned_by_category(shortage));
   if (shortage.pinned + shortage.inputs + shortage.outputs + shortage.scratch < shortage.needed) {
     absl::StrAppend(&text, "\n  besides   what it takes to compute its inputs again");
   }
-  absl::StrAppend(&text, "\n  help: this step takes a budget of at least ", format_bytes(shortage.needed),
-                  "; give it more, or make the batch smaller");
+  const std::string needed = format_bytes(shortage.needed);
+  absl::StrAppend(
+      &text, "\n  help: this step takes ", needed == limit ? "more than " : "at least ", needed,
+      options_.budget ? "; give it a larger budget, or make the batch smaller" : "; make the batch smaller");
   abandon_step(absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it"));
   throw BudgetError(text, shortage.needed, false);
 }

@@ -147,7 +147,8 @@ std::shared_ptr<const Prepared> Engine::prepare(const AnyOp& op, const std::stri
 
 NodeId Engine::append_node(Node node, scheduler::Phase phase, std::int64_t scratch, Work work,
                            std::span<const std::pair<ValueId, ValueId>> overwrites, std::string_view attributes) {
-  static constexpr const char* kNames[] = {"", ".backward", "reorder", "sum", "accumulate", "fill", "hold", "leaf"};
+  static constexpr const char* kNames[] = {"",     ".backward", "reorder", "gradient sum", "gradient accumulation",
+                                           "fill", "backward",  "leaf"};
   if (!started_) start_generation();
   const auto node_id = static_cast<NodeId>(tape_.nodes.size());
   const auto op_id = static_cast<OpId>(tape_.graph.ops.size());

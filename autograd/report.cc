@@ -1,5 +1,6 @@
 // What happened, in words and numbers.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -53,17 +54,28 @@ std::int64_t Engine::fixed_bytes() const {
          ledger.live(Category::kBatch);
 }
 
-std::string Engine::pinned_by_category() const {
-  std::string text;
-  for (int c = 0; c < kCategories; ++c) {
-    const auto category = static_cast<Category>(c);
-    const std::int64_t bytes = arena_.ledger().live(category);
-    if (bytes == 0 || category == Category::kActivations || category == Category::kScratch ||
-        category == Category::kWorkspace) {
-      continue;
-    }
-    absl::StrAppend(&text, text.empty() ? "" : ", ", to_string(category), " ", format_bytes(bytes));
+// What stays while the op runs and is not among its inputs; the sum is shortage.pinned.
+std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) const {
+  std::array<std::int64_t, kCategories> bytes{};
+  std::int64_t others = shortage.pinned;
+  const auto input = [&](BufferId buffer) {
+    if (shortage.op == kNone || buffer == kNone) return false;
+    const scheduler::Op& op = tape_.graph.ops[shortage.op];
+    return std::find(op.reads.begin(), op.reads.end(), buffer) != op.reads.end() ||
+           std::find(op.updates.begin(), op.updates.end(), buffer) != op.updates.end();
+  };
+  for (const Storage& storage : storages_) {
+    if (!storage.persistent || storage.offset == kNone || input(storage.buffer)) continue;
+    const std::int64_t rounded = memory::Extents::round_up(storage.bytes);
+    bytes[static_cast<std::size_t>(storage.category)] += rounded;
+    others -= rounded;
   }
+  std::string text;
+  const auto add = [&](const std::string& what, std::int64_t count) {
+    if (count > 0) absl::StrAppend(&text, text.empty() ? "" : ", ", what, " ", format_bytes(count));
+  };
+  for (std::size_t c = 0; c < bytes.size(); ++c) add(std::string(to_string(static_cast<Category>(c))), bytes[c]);
+  add("values that are held", others);
   return text.empty() ? "nothing of the model yet" : text;
 }
 

@@ -227,7 +227,7 @@ Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work
     }
   }
   result.instant = peak.instant;
-  result.extra = std::max({peak.in_whole(work / 8), most, absent_cost(program)});
+  result.extra = std::max({peak.in_whole(work / 16), most, absent_cost(program)});
   return result;
 }
 

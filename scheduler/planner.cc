@@ -21,6 +21,8 @@ constexpr std::int64_t kBoundWork = 200'000'000;
 constexpr std::int64_t kBriefBoundWork = 5'000'000;
 constexpr std::int64_t kExactStates = 30'000;
 constexpr int kTightenings = 6;
+constexpr std::int64_t kMostRetried = 2000;  // ops of a program
+constexpr std::size_t kMostOnline = 40;      // steps an op of a trace of the online policy
 
 // Temperatures at first, in costs of a typical rerun.
 constexpr double kHot = 2.0;
@@ -31,23 +33,29 @@ class Planner {
   Planner(const Graph& graph, const PlanOptions& options)
       : graph_(graph), options_(options), program_(compile(graph, options.start)), exact_(small_enough(program_)) {}
 
-  // What throw_short() names as planned must be planned here too, so both try the brief work.
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget, full_work(), kBoundWork);
-    if (!found && smaller == nullptr) found = attempt(budget, brief_work(), kBoundWork);
-    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
-      Plan plan = *smaller;
-      plan.budget = budget;
-      plan.lower_bound =
-          found ? found->lower_bound : program_.base_cost + lower_bound(program_, budget, kBoundWork).extra;
-      return plan;
+    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) return for_more(*smaller, budget);
+    if (!found && ops() <= kMostRetried) {
+      // A plan for less is a plan, and what a search finds does not always grow with the budget.
+      for (const std::int64_t parts : {50, 20}) {
+        found = attempt(budget - budget / parts, full_work(), kBriefBoundWork);
+        if (found) return for_more(*found, budget);
+      }
     }
     return found;
   }
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    throw_short(budget);
+    const std::int64_t least = smallest();
+    if (least <= budget) return for_more(*brief(least), budget);
+    const bool exact = least == scheduler::least_budget(program_) ||
+                       (exact_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
+    throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
+                          format_bytes(budget) + ": the smallest budget planned is " + format_bytes(least) +
+                          (exact ? ", and no smaller one is possible" : ""),
+                      least, exact);
   }
 
  private:
@@ -60,11 +68,22 @@ class Planner {
     const std::int64_t work = n > 1000 ? std::max(small, small / 1100 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
-  std::int64_t brief_work() const { return std::min<std::int64_t>(full_work() / 16, 50'000'000); }
+  std::int64_t brief_work() const {
+    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / 16, 4'000'000), 50'000'000);
+  }
+
+  // The highest end of what is resident at the start.
+  std::int64_t start_end() const {
+    std::int64_t end = 0;
+    if (options_.start) {
+      for (const Placement& p : options_.start->resident) end = std::max(end, p.offset + program_.bytes[p.buffer]);
+    }
+    return end;
+  }
 
   std::optional<Plan> attempt(std::int64_t budget, std::int64_t work, std::int64_t bound_work) {
     Bound bound = lower_bound(program_, budget, bound_work);
-    if (bound.least_budget > budget) return std::nullopt;
+    if (bound.least_budget > budget || start_end() > budget) return std::nullopt;
     if (exact_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
       exact_ = exact.outcome != Exact::Outcome::kGaveUp;
@@ -88,7 +107,6 @@ class Planner {
     double room = static_cast<double>(budget);
     for (int tries = 0; tries <= kTightenings; ++tries) {
       if (!search.feasible()) {
-        if (tries == 0) nearest_ = std::min(nearest_, search.least_peak());
         return std::nullopt;
       }
       search.load(search.best());
@@ -193,6 +211,7 @@ class Planner {
                      [&](BufferId b) { return dies_by(b, op); });
       }
       if (evictor.admit(op, releases, steps)) return std::nullopt;
+      if (steps.size() > kMostOnline * static_cast<std::size_t>(ops() + 25)) return std::nullopt;
     }
     for (BufferId b : graph_.keep) {
       evictor.pin(b);
@@ -217,40 +236,35 @@ class Planner {
     return plan;
   }
 
-  // Finds the smallest budget that can be planned, and says so.
-  [[noreturn]] void throw_short(std::int64_t budget) {
-    const std::int64_t least = scheduler::least_budget(program_);
-    const auto fits = [&](std::int64_t b) { return attempt(b, brief_work(), kBriefBoundWork).has_value(); };
-    std::int64_t low = std::max(least - 1, budget);  // not planned
-    std::int64_t high = low + 1;
-    if (!fits(high)) {
+  std::optional<Plan> brief(std::int64_t budget) { return attempt(budget, brief_work(), kBriefBoundWork); }
+
+  // The smallest budget with a brief plan, whatever was asked for.
+  std::int64_t smallest() {
+    std::int64_t low = std::max(scheduler::least_budget(program_), start_end()) - 1;  // not planned
+    std::int64_t high =
+        std::max(low + 1, static_cast<std::int64_t>(Schedule(program_, 0).peak()) + program_.pinned_bytes);
+    if (exact_ && brief(low + 1)) return low + 1;
+    while (!brief(high)) {
       low = high;
-      // The schedule that came closest to the budget fits in this one, but for placement.
-      high = std::max(nearest_, high + 1);
-      for (std::int64_t step = std::max<std::int64_t>(high / 32, 64); !fits(high); step *= 2) {
-        low = high;
-        high += step;
-      }
-      const auto fine = [&] { return exact_ ? 0 : std::max<std::int64_t>(64, high / 100); };
-      for (int i = 0; i < (exact_ ? 40 : 6) && high - low > 1 + fine(); ++i) {
-        const std::int64_t middle = low + (high - low) / 2;
-        (fits(middle) ? high : low) = middle;
-      }
+      high += std::max<std::int64_t>(high / 64, 64);
     }
-    const std::int64_t planned = high;
-    const bool exact = planned == least || (exact_ && exact_plan(program_, planned - 1, kExactStates).outcome ==
-                                                          Exact::Outcome::kImpossible);
-    throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
-                          format_bytes(budget) + ": the smallest budget planned is " + format_bytes(planned) +
-                          (exact ? ", and no smaller one is possible" : ""),
-                      planned, exact);
+    while (high - low > (exact_ ? 1 : std::max<std::int64_t>(64, high / 256))) {
+      const std::int64_t middle = low + (high - low) / 2;
+      (brief(middle) ? high : low) = middle;
+    }
+    return high;
+  }
+
+  Plan for_more(Plan plan, std::int64_t budget) const {
+    plan.budget = budget;
+    plan.lower_bound = program_.base_cost + lower_bound(program_, budget, kBoundWork).extra;
+    return plan;
   }
 
   const Graph& graph_;
   const PlanOptions options_;
   const Program program_;
-  bool exact_;                         // the exact search finishes
-  std::int64_t nearest_ = kUnlimited;  // the least budget that an attempt which failed could have done with
+  bool exact_;  // the exact search finishes
 };
 
 }  // namespace

@@ -123,11 +123,6 @@ bool Search::recompute_at_next_use(BufferId b, Key after, double chance) {
 
 void Search::keep_if_best() {
   if (schedule_.missing() > 0) return;
-  if (!feasible_ && penalty_ > 0 && (least_peak_ == 0 || schedule_.overflow() < least_overflow_)) {
-    least_overflow_ = schedule_.overflow();
-    const double peak = schedule_.peak();
-    if (least_peak_ == 0 || peak < least_peak_) least_peak_ = peak;
-  }
   if (schedule_.overflow() > 0.5) return;
   if (feasible_ && schedule_.extra() >= best_extra_ * (1 - 1e-12)) return;
   feasible_ = true;

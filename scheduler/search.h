@@ -28,8 +28,6 @@ class Search {
   bool feasible() const { return feasible_; }
   double best_extra() const { return best_extra_; }
   const std::vector<Schedule::Key>& best() const { return best_; }
-  // Where nothing fits: the peak of the schedule that came closest.
-  std::int64_t least_peak() const { return static_cast<std::int64_t>(least_peak_) + program_.pinned_bytes; }
   const Schedule& schedule() const { return schedule_; }
   void load(std::span<const Schedule::Key> reruns);
 
@@ -76,8 +74,6 @@ class Search {
   bool feasible_ = false;
   double best_extra_ = 0;
   std::vector<Schedule::Key> best_;
-  double least_overflow_ = 0;
-  double least_peak_ = 0;
 };
 
 }  // namespace tidemark::scheduler

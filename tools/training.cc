@@ -58,8 +58,7 @@ std::string most_demanding_op(const DryRun& run) {
            format_bytes(outputs) + ", scratchpad " + format_bytes(op.scratch) + "\n  pinned    " + format_bytes(pinned);
   }
   std::string held;
-  for (const Category category :
-       {Category::kParameters, Category::kGradients, Category::kOptimizer, Category::kBatch}) {
+  for (const Category category : {Category::kParameters, Category::kOptimizer, Category::kBatch}) {
     const std::int64_t bytes = run.report.peak_by_category[static_cast<int>(category)];
     if (bytes > 0) held += (held.empty() ? "" : ", ") + std::string(to_string(category)) + " " + format_bytes(bytes);
   }
@@ -146,12 +145,13 @@ void require_feasible(const Workload& workload, const OptimizerOptions& optimize
     return;
   } catch (const BudgetError& error) {
     std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
-                       "\n  help: the smallest budget for this step is " + format_bytes(error.needed_bytes()) + ", " +
-                       std::to_string(error.needed_bytes()) + " bytes";
+                       "\n  help: the smallest budget " + (error.exact() ? "" : "planned ") + "for this step is " +
+                       format_bytes(error.needed_bytes()) + ", " + std::to_string(error.needed_bytes()) + " bytes";
     if (batch > 1) {
       const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
+      const std::string less = format_bytes(half);
       text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
-              format_bytes(half) + ")";
+              (less == format_bytes(error.needed_bytes()) ? std::to_string(half) + " bytes" : less) + ")";
     }
     throw BudgetError(text, error.needed_bytes(), error.exact());
   }
