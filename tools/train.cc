@@ -144,6 +144,7 @@ int train(std::span<const char* const> arguments) {
                   {"reserved_bytes", report.reserved_bytes},
                   {"recomputed_ops", report.last_step.recomputed_ops},
                   {"primitives", report.primitives},
+                  {"ops", report.last_step.ops},
                   {"plan_seconds", report.plan_seconds},
                   {"plan_cost", report.plan_cost},
                   {"plan_bound", report.plan_bound},
