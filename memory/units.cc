@@ -25,7 +25,8 @@ std::string format_bytes(std::int64_t bytes) {
 
 std::int64_t parse_bytes(std::string_view text) {
   auto fail = [&] {
-    return Error("'" + std::string(text) + "' is not a number of bytes; write e.g. 1048576, 512MiB, 1.5GiB or 800MB");
+    return Error(std::string("'").append(text) +
+                 "' is not a number of bytes; write e.g. 1048576, 512MiB, 1.5GiB or 800MB");
   };
   double number = 0;
   auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), number);

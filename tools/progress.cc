@@ -42,7 +42,8 @@ void Progress::update(const State& state) {
   if (now - last_draw_ < kRedraw && !last) return;
   last_draw_ = now;
   const auto filled = static_cast<std::size_t>(state.step * kBarWidth / std::max<std::int64_t>(1, steps_));
-  std::string text = "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "] " + line(state);
+  std::string text = "[";
+  text.append(filled, '#').append(kBarWidth - filled, '.').append("] ").append(line(state));
   const std::size_t length = text.size();
   if (length < drawn_) text.append(drawn_ - length, ' ');  // over what the longer line before left
   drawn_ = length;
