@@ -45,6 +45,7 @@ struct BatchNorm {
   void check(const Prep& prep, std::span<const Meta> in) const {
     static constexpr std::array<std::string_view, 5> kNames = {"input", "gamma", "beta", "running_mean",
                                                                "running_variance"};
+    require_eps(prep, eps);
     const Shape& x = in[0].shape;
     for (std::size_t i = 0; i < in.size(); ++i) require_f32(prep, kNames[i], in[i]);
     prep.require((x.rank() == 4 || x.rank() == 2) && x.numel() > 0,
@@ -246,9 +247,13 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
                   const Tensor& running_variance, const BatchNormOptions& options, SourceLocation where) {
   const ops::BatchNorm op{options.training, options.eps};
   if (!options.training) return apply(op, {x, gamma, beta, running_mean, running_variance}, where);
+  if (!(options.momentum >= 0 && options.momentum <= 1)) {
+    throw Error("[batch_norm] momentum is " + std::to_string(options.momentum) + "; it must lie in [0, 1] (at " +
+                to_string(where) + ")");
+  }
   const Tensor inputs[] = {x, gamma, beta};
   const std::vector<Tensor> outputs = apply_all(any_op(op), inputs, where);
-  const std::int64_t count = x.numel() / x.size(1);
+  const std::int64_t count = x.numel(where) / x.size(1, where);
   const Tensor statistics[] = {outputs[1], outputs[2], running_mean, running_variance};
   apply_all(any_op(ops::BatchNormUpdate{options.momentum, count}), statistics, where);
   return outputs[0];

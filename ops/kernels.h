@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -40,6 +41,10 @@ inline std::string describe(std::string_view name, const Meta& meta) {
 
 inline void require_f32(const Prep& prep, std::string_view name, const Meta& meta) {
   if (meta.dtype != f32) prep.fail(describe(name, meta) + "; it must be f32");
+}
+
+inline void require_eps(const Prep& prep, float eps) {
+  prep.require(std::isfinite(eps) && eps >= 0, "eps is " + std::to_string(eps) + "; it must be finite, and at least 0");
 }
 
 inline double as_double(std::int64_t n) { return static_cast<double>(n); }

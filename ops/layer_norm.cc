@@ -103,6 +103,7 @@ struct LayerNorm {
   };
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
+    require_eps(prep, options.eps);
     for (std::size_t i = 0; i < 3; ++i) require_f32(prep, i == 0 ? "x" : i == 1 ? "gamma" : "beta", in[i]);
     const Shape& shape = in[0].shape;
     const bool fits = shape.rank() > 0 && shape[-1] > 0 && in[1].shape == Shape{shape[-1]};
