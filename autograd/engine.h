@@ -2,6 +2,7 @@
 // keeps handles, lifetimes and versions. One thread uses it.
 //
 //   record.cc     an op call: its meta, layouts, node, graph op
+//   check.cc      what an op declares of itself, and errors with the user's line
 //   execute.cc    steps: the only code that places, drops, moves bytes and runs kernels
 //   backward.cc   backward as more nodes of the same tape
 //   lifetime.cc   handles, who is still needed, settle and expire, the end of a generation
@@ -16,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -40,6 +42,8 @@ class Engine {
   const SessionOptions& options() const { return options_; }
   Session& session() { return session_; }
   compute::Machine& machine() { return *machine_; }
+  // Throws Error on any thread but the session's own.
+  void check_thread(std::string_view what, SourceLocation where) const;
 
   // --- record.cc
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
@@ -169,6 +173,7 @@ class Engine {
 
   Session& session_;
   SessionOptions options_;
+  std::thread::id thread_ = std::this_thread::get_id();
   compute::ThreadBinding binding_;
   std::unique_ptr<compute::Machine> machine_;
   memory::Arena arena_;

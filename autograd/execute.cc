@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "autograd/check.h"
 #include "autograd/engine.h"
 
 namespace tidemark::detail {
@@ -70,7 +71,7 @@ void Engine::drop_bytes(Storage& storage) {
 void Engine::go_online() {
   plan_ = nullptr;
   followed_ = nullptr;
-  online_ = std::make_unique<scheduler::Online>(tape_.graph, options_.budget.value_or(scheduler::kUnlimited),
+  online_ = std::make_unique<scheduler::Online>(tape_.graph, options_.budget.value_or(arena_.extents().limit()),
                                                 scheduler::Start{tape_.executed, residents()});
   std::vector<Step> steps;
   for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
@@ -259,7 +260,7 @@ void Engine::run_step(const Step& step) {
       run_kernel(node, reads, valid, scratch == kNone ? nullptr : arena_.at(scratch));
     } catch (...) {
       if (scratch != kNone) arena_.release(scratch);
-      throw;
+      rethrow_at(tape_.graph.ops[step.id].name, node.where);
     }
   }
   if (scratch != kNone) arena_.release(scratch);

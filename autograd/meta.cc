@@ -1,6 +1,6 @@
 // Shapes, dtypes and attributes: what is known of a value without its bytes.
 #include <algorithm>
-#include <cstdio>
+#include <cmath>
 #include <span>
 #include <string>
 
@@ -60,8 +60,18 @@ std::int64_t Shape::operator[](int dim) const {
 }
 
 std::int64_t Shape::numel() const {
+  const std::span<const std::int64_t> all = dims();
+  if (std::any_of(all.begin(), all.end(), [](std::int64_t dim) { return dim < 0; })) {
+    throw ShapeError(absl::StrCat("a shape cannot be ", to_string()));
+  }
+  if (std::find(all.begin(), all.end(), 0) != all.end()) return 0;
   std::int64_t count = 1;
-  for (std::int64_t dim : dims()) count *= dim;
+  for (std::int64_t dim : all) {
+    if (__builtin_mul_overflow(count, dim, &count) || count > kMaxBytes) {
+      throw ShapeError(
+          absl::StrCat("a value of shape ", to_string(), " would have more than ", kMaxBytes, " elements"));
+    }
+  }
   return count;
 }
 
@@ -74,12 +84,20 @@ Shape Shape::with(int dim, std::int64_t size) const {
 
 std::string Shape::to_string() const { return absl::StrCat("[", absl::StrJoin(dims(), ", "), "]"); }
 
+Meta Meta::plain(const Shape& shape, DType dtype) {
+  const std::int64_t bytes = shape.numel() * size_of(dtype);
+  if (bytes > kMaxBytes) {
+    throw ShapeError(absl::StrCat("a value of shape ", shape.to_string(), " and dtype ", tidemark::to_string(dtype),
+                                  " would have more than ", kMaxBytes, " bytes"));
+  }
+  return {shape, dtype, Layout{}, bytes};
+}
+
 void Attributes::operator()(std::string_view name, double value) {
-  // Hexadecimal floats are exact, so that equal texts mean equal attributes.
+  // Hexadecimal floats are exact, so that equal texts mean equal attributes. Neither a NaN nor -0 is a whole number.
+  const bool whole = std::abs(value) < 0x1p53 && value == std::trunc(value) && !(value == 0 && std::signbit(value));
   absl::StrAppendFormat(&text_, "%s%s=%s", text_.empty() ? "" : ", ", std::string(name),
-                        value == static_cast<double>(static_cast<std::int64_t>(value))
-                            ? absl::StrCat(static_cast<std::int64_t>(value))
-                            : absl::StrFormat("%a", value));
+                        whole ? absl::StrCat(static_cast<std::int64_t>(value)) : absl::StrFormat("%a", value));
 }
 
 void Attributes::operator()(std::string_view name, std::int64_t value) {

@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "autograd/check.h"
 #include "autograd/engine.h"
 
 namespace tidemark::detail {
@@ -135,7 +136,13 @@ std::shared_ptr<const Prepared> Engine::prepare(const AnyOp& op, const std::stri
   for (const Meta& meta : metas) append_key(key, meta);
   if (auto found = prepared_.find(key); found != prepared_.end()) return found->second;
   Prep prep(*machine_, op.name(), where);
-  auto prepared = std::make_shared<const Prepared>(op.prepare(prep, metas, needs));
+  std::shared_ptr<const Prepared> prepared;
+  try {
+    prepared = std::make_shared<const Prepared>(op.prepare(prep, metas, needs));
+    check_prepared(*machine_, op.name(), *prepared, metas, where);
+  } catch (const std::exception&) {
+    rethrow_at(op.name(), where);
+  }
   if (prepared_order_.size() >= kPreparedLimit) {
     prepared_.erase(prepared_order_.front());
     prepared_order_.pop_front();
@@ -334,7 +341,20 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
     for (ValueId value : values) metas.push_back(tape_.values[value].meta);
     op->describe(attributes);
     const auto prepared = prepare(*op, attributes.text(), metas, Needs(), where);
-    for (int i : prepared->updates) changed.push_back(tape_.values[values[static_cast<std::size_t>(i)]].storage);
+    for (int i : prepared->updates) {
+      const auto input = static_cast<std::size_t>(i);
+      const Handle* handle = Access::handle(inputs[input]);
+      const auto refuse = [&](const std::string& what) {
+        throw Error(absl::StrCat("[", std::string(op->name()), "] it changes input ", i, ", ", what, " (at ",
+                                 to_string(where), ")"));
+      };
+      if (!handle->leaf) refuse(absl::StrCat("which must be a leaf, but was computed at ", to_string(handle->where)));
+      const StorageId storage = tape_.values[values[input]].storage;
+      if (std::find(changed.begin(), changed.end(), storage) != changed.end()) {
+        refuse("which is the same tensor as another input that it changes");
+      }
+      changed.push_back(storage);
+    }
     if (!changed.empty()) {
       before_change(changed, op->name(), where);
       for (StorageId storage : changed) {

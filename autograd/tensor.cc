@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "autograd/check.h"
 #include "autograd/engine.h"
 #include "tidemark/session.h"
 
@@ -14,22 +15,27 @@ using detail::Access;
 using detail::Engine;
 using detail::Handle;
 
-Handle* checked(const Tensor& tensor, const char* what) {
+Handle* checked(const Tensor& tensor, std::string_view what, SourceLocation where) {
   Handle* handle = Access::handle(tensor);
-  if (handle == nullptr) throw Error(absl::StrCat("[", what, "] the tensor is undefined"));
+  if (handle == nullptr) {
+    throw Error(absl::StrCat("[", std::string(what), "] the tensor is undefined (at ", to_string(where), ")"));
+  }
   return handle;
 }
 
-Engine& engine_of(Handle* handle, const char* what) {
-  if (handle->engine == nullptr) throw Error(absl::StrCat("[", what, "] the tensor's session has ended"));
+Engine& engine_of(Handle* handle, std::string_view what, SourceLocation where) {
+  if (handle->engine == nullptr) {
+    throw Error(absl::StrCat("[", std::string(what), "] the tensor's session has ended (at ", to_string(where), ")"));
+  }
+  handle->engine->check_thread(what, where);
   return *handle->engine;
 }
 
-Handle* leaf(const Tensor& tensor, const char* what) {
-  Handle* handle = checked(tensor, what);
+Handle* leaf(const Tensor& tensor, std::string_view what, SourceLocation where) {
+  Handle* handle = checked(tensor, what, where);
   if (!handle->leaf) {
-    throw Error(
-        absl::StrCat("[", what, "] only leaves have this; the value was computed at ", to_string(handle->where)));
+    throw Error(absl::StrCat("[", std::string(what), "] only leaves have this; the value was computed at ",
+                             to_string(handle->where), " (at ", to_string(where), ")"));
   }
   return handle;
 }
@@ -52,25 +58,29 @@ void release(Handle* handle) {
   }
 }
 
-Tensor new_leaf(const Shape& shape, DType dtype, SourceLocation where) {
-  for (std::int64_t dim : shape.dims()) {
-    if (dim < 0)
-      throw ShapeError(absl::StrCat("a shape cannot be ", shape.to_string(), " (at ", to_string(where), ")"));
-  }
-  return Session::current().engine().new_leaf(Meta::plain(shape, dtype), Category::kBatch, "", where);
+Tensor new_leaf(const Meta& meta, SourceLocation where) {
+  return Session::current().engine().new_leaf(meta, Category::kBatch, "", where);
 }
 
 Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t count, SourceLocation where) {
+  const Meta meta = detail::plain_meta("tensor", shape, dtype, where);
   if (static_cast<std::int64_t>(count) != shape.numel()) {
     throw ShapeError(absl::StrCat("[tensor] shape ", shape.to_string(), " has ", shape.numel(), " elements, ", count,
                                   " are given (at ", to_string(where), ")"));
   }
-  Tensor out = new_leaf(shape, dtype, where);
+  Tensor out = new_leaf(meta, where);
   Engine& engine = Session::current().engine();
   if (!engine.options().dry_run) {
     std::memcpy(engine.leaf_data(Access::handle(out)), elements, count * static_cast<std::size_t>(size_of(dtype)));
   }
   return out;
+}
+
+void clear(const Tensor& leaf) {
+  Engine& engine = Session::current().engine();
+  if (engine.options().dry_run) return;
+  const Handle* handle = Access::handle(leaf);
+  std::memset(engine.leaf_data(handle), 0, static_cast<std::size_t>(handle->meta.bytes));
 }
 
 }  // namespace
@@ -90,44 +100,53 @@ Tensor& Tensor::operator=(Tensor&& other) noexcept {
 
 Tensor::~Tensor() { release(handle_); }
 
-const Shape& Tensor::shape() const { return checked(*this, "shape")->meta.shape; }
-DType Tensor::dtype() const { return checked(*this, "dtype")->meta.dtype; }
-bool Tensor::requires_grad() const { return checked(*this, "requires_grad")->requires_grad; }
-bool Tensor::is_leaf() const { return checked(*this, "is_leaf")->leaf; }
+const Shape& Tensor::shape(SourceLocation where) const { return checked(*this, "shape", where)->meta.shape; }
+DType Tensor::dtype(SourceLocation where) const { return checked(*this, "dtype", where)->meta.dtype; }
+bool Tensor::requires_grad(SourceLocation where) const { return checked(*this, "requires_grad", where)->requires_grad; }
+bool Tensor::is_leaf(SourceLocation where) const { return checked(*this, "is_leaf", where)->leaf; }
 
-bool Tensor::is_resident() const {
-  Handle* handle = checked(*this, "is_resident");
-  return engine_of(handle, "is_resident").is_resident(handle);
+std::int64_t Tensor::size(int dim, SourceLocation where) const {
+  const Shape& shape = checked(*this, "size", where)->meta.shape;
+  try {
+    return shape[dim];
+  } catch (const ShapeError&) {
+    detail::rethrow_at("size", where);
+  }
 }
 
-Tensor& Tensor::set_requires_grad(bool on) {
-  Handle* handle = leaf(*this, "set_requires_grad");
+bool Tensor::is_resident(SourceLocation where) const {
+  Handle* handle = checked(*this, "is_resident", where);
+  return engine_of(handle, "is_resident", where).is_resident(handle);
+}
+
+Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
+  Handle* handle = leaf(*this, "set_requires_grad", where);
   if (on && handle->meta.dtype != f32) {
     throw Error(absl::StrCat("[set_requires_grad] only f32 values have gradients, this one is ",
-                             to_string(handle->meta.dtype)));
+                             to_string(handle->meta.dtype), " (at ", to_string(where), ")"));
   }
-  engine_of(handle, "set_requires_grad").set_requires_grad(handle, on);
+  engine_of(handle, "set_requires_grad", where).set_requires_grad(handle, on);
   return *this;
 }
 
-Tensor Tensor::grad() const {
-  Handle* handle = leaf(*this, "grad");
+Tensor Tensor::grad(SourceLocation where) const {
+  Handle* handle = leaf(*this, "grad", where);
   return handle->grad == nullptr ? Tensor() : Access::adopt(handle->grad);
 }
 
-void Tensor::zero_grad() {
-  Handle* handle = leaf(*this, "zero_grad");
-  engine_of(handle, "zero_grad").zero_grad(handle);
+void Tensor::zero_grad(SourceLocation where) {
+  Handle* handle = leaf(*this, "zero_grad", where);
+  engine_of(handle, "zero_grad", where).zero_grad(handle);
 }
 
-Tensor& Tensor::keep() {
-  checked(*this, "keep")->keep = true;
+Tensor& Tensor::keep(SourceLocation where) {
+  checked(*this, "keep", where)->keep = true;
   return *this;
 }
 
 Tensor Tensor::detach(SourceLocation where) const {
-  Handle* handle = checked(*this, "detach");
-  return engine_of(handle, "detach").detach(handle, where);
+  Handle* handle = checked(*this, "detach", where);
+  return engine_of(handle, "detach", where).detach(handle, where);
 }
 
 void Tensor::backward(BackwardOptions options, SourceLocation where) const {
@@ -136,35 +155,34 @@ void Tensor::backward(BackwardOptions options, SourceLocation where) const {
 
 void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
   if (losses.empty()) throw Error(absl::StrCat("[backward] no loss is given (at ", to_string(where), ")"));
-  engine_of(checked(losses.front(), "backward"), "backward").backward(losses, options, where);
+  engine_of(checked(losses.front(), "backward", where), "backward", where).backward(losses, options, where);
 }
 
 void Tensor::read(void* out, std::int64_t bytes, SourceLocation where) const {
-  Handle* handle = checked(*this, "read");
-  engine_of(handle, "read").read(handle, out, bytes, where);
+  Handle* handle = checked(*this, "read", where);
+  engine_of(handle, "read", where).read(handle, out, bytes, where);
 }
 
 void Tensor::write(const void* elements, std::int64_t bytes, SourceLocation where) {
-  Handle* handle = checked(*this, "assign");
-  engine_of(handle, "assign").write(handle, elements, bytes, where);
+  Handle* handle = checked(*this, "assign", where);
+  engine_of(handle, "assign", where).write(handle, elements, bytes, where);
 }
 
-Session& Tensor::session() const { return engine_of(checked(*this, "session"), "session").session(); }
+Session& Tensor::session(SourceLocation where) const {
+  return engine_of(checked(*this, "session", where), "session", where).session();
+}
 
 NoGrad::NoGrad() : before_(std::exchange(detail::grad_enabled(), false)) {}
 NoGrad::~NoGrad() { detail::grad_enabled() = before_; }
 
 Tensor zeros(const Shape& shape, DType dtype, SourceLocation where) {
-  Tensor out = new_leaf(shape, dtype, where);
-  Engine& engine = Session::current().engine();
-  if (!engine.options().dry_run) {
-    std::memset(engine.leaf_data(Access::handle(out)), 0, static_cast<std::size_t>(Access::handle(out)->meta.bytes));
-  }
+  Tensor out = new_leaf(detail::plain_meta("zeros", shape, dtype, where), where);
+  clear(out);
   return out;
 }
 
 Tensor full(const Shape& shape, float value, SourceLocation where) {
-  Tensor out = new_leaf(shape, f32, where);
+  Tensor out = new_leaf(detail::plain_meta("full", shape, f32, where), where);
   Engine& engine = Session::current().engine();
   if (!engine.options().dry_run) {
     std::fill_n(static_cast<float*>(engine.leaf_data(Access::handle(out))), shape.numel(), value);
@@ -181,30 +199,31 @@ Tensor tensor(std::span<const std::int32_t> elements, const Shape& shape, Source
 }
 
 Tensor uniform(const Shape& shape, float low, float high, SourceLocation where) {
-  Tensor out = new_leaf(shape, f32, where);
+  Tensor out = new_leaf(detail::plain_meta("uniform", shape, f32, where), where);
   Session::current().engine().fill_uniform(Access::handle(out), low, high);
   return out;
 }
 
 Tensor normal(const Shape& shape, float mean, float stddev, SourceLocation where) {
-  Tensor out = new_leaf(shape, f32, where);
+  Tensor out = new_leaf(detail::plain_meta("normal", shape, f32, where), where);
   Session::current().engine().fill_normal(Access::handle(out), mean, stddev);
   return out;
 }
 
-Tensor parameter(const Tensor& initial, std::string_view name) {
-  Handle* handle = leaf(initial, "parameter");
-  if (handle->meta.dtype != f32) throw Error("[parameter] a parameter is f32");
-  engine_of(handle, "parameter").make_parameter(handle, name);
+Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation where) {
+  Handle* handle = leaf(initial, "parameter", where);
+  if (handle->meta.dtype != f32) {
+    throw Error(absl::StrCat("[parameter] a parameter is f32, this tensor is ", to_string(handle->meta.dtype), " (at ",
+                             to_string(where), ")"));
+  }
+  engine_of(handle, "parameter", where).make_parameter(handle, name);
   return initial;
 }
 
 Tensor state(const Shape& shape, DType dtype, Category category, std::string_view name, SourceLocation where) {
-  Engine& engine = Session::current().engine();
-  Tensor out = engine.new_leaf(Meta::plain(shape, dtype), category, name, where);
-  if (!engine.options().dry_run) {
-    std::memset(engine.leaf_data(Access::handle(out)), 0, static_cast<std::size_t>(Access::handle(out)->meta.bytes));
-  }
+  const Meta meta = detail::plain_meta("state", shape, dtype, where);
+  Tensor out = Session::current().engine().new_leaf(meta, category, name, where);
+  clear(out);
   return out;
 }
 
@@ -213,7 +232,16 @@ std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<
   if (inputs.empty()) return Session::current().engine().apply(op, inputs, where);
   Handle* first = Access::handle(inputs.front());
   if (first == nullptr) return Session::current().engine().apply(op, inputs, where);
-  return engine_of(first, "apply").apply(op, inputs, where);
+  return engine_of(first, op->name(), where).apply(op, inputs, where);
+}
+
+Tensor apply_one(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where) {
+  std::vector<Tensor> outputs = apply_all(op, inputs, where);
+  if (outputs.empty()) {
+    throw Error(absl::StrCat("[", std::string(op->name()), "] it has no visible output; call apply_all (at ",
+                             to_string(where), ")"));
+  }
+  return std::move(outputs.front());
 }
 
 }  // namespace tidemark

@@ -127,11 +127,11 @@ void Gpt::visit(Visitor& visitor) {
 }
 
 Tensor Gpt::operator()(const Tensor& tokens, SourceLocation where) const {
-  require(tokens.shape().rank() == 2 && tokens.size(1) <= options_.context, "Gpt",
+  require(tokens.shape(where).rank() == 2 && tokens.size(1, where) <= options_.context, "Gpt",
           "tokens must be [N, T] with T at most " + std::to_string(options_.context) + ", but are " +
-              tokens.shape().to_string(),
+              tokens.shape(where).to_string(),
           where);
-  const Tensor positions = slice(positions_.weight, 0, 0, tokens.size(1), where);
+  const Tensor positions = slice(positions_.weight, 0, 0, tokens.size(1, where), where);
   Tensor x = dropout_(add(tokens_(tokens, where), positions, where), where);
   for (const Block& block : blocks_) x = block(x, where);
   return linear(norm_(x, where), tokens_.weight, {}, where);

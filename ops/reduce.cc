@@ -86,11 +86,12 @@ template <bool averaged>
 Tensor reduce(const Tensor& x, std::initializer_list<int> dims, SourceLocation where) {
   std::uint32_t bits = 0;
   for (const int dim : dims) {
-    const int rank = x.shape().rank();
+    const int rank = x.shape(where).rank();
     const int at = dim < 0 ? dim + rank : dim;
     if (at < 0 || at >= rank || ((bits >> at) & 1) != 0) {
-      throw ShapeError("[" + std::string(Reduce<averaged>::name) + "] x is " + x.shape().to_string() + "; dimension " +
-                       std::to_string(dim) + " does not exist or is named twice (at " + to_string(where) + ")");
+      throw ShapeError("[" + std::string(Reduce<averaged>::name) + "] x is " + x.shape(where).to_string() +
+                       "; dimension " + std::to_string(dim) + " does not exist or is named twice (at " +
+                       to_string(where) + ")");
     }
     bits |= 1u << at;
   }

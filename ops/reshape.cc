@@ -37,20 +37,18 @@ struct Reshape {
 
  private:
   Shape resolve(const Prep& prep, const Meta& x) const {
+    const auto refuse = [&] {
+      prep.fail(ops::describe("x", x) + ", which cannot be brought into shape " + shape.to_string());
+    };
     int open = -1;
-    std::int64_t known = 1;
-    bool fits = true;
     for (int i = 0; i < shape.rank(); ++i) {
-      if (shape[i] >= 0) {
-        known *= shape[i];
-      } else {
-        fits = fits && shape[i] == -1 && open < 0;
-        open = i;
-      }
+      if (shape[i] >= 0) continue;
+      if (shape[i] != -1 || open >= 0) refuse();
+      open = i;
     }
+    const std::int64_t known = (open < 0 ? shape : shape.with(open, 1)).numel();
     const std::int64_t count = x.shape.numel();
-    fits = fits && (open < 0 ? known == count : known > 0 && count % known == 0);
-    prep.require(fits, ops::describe("x", x) + ", which cannot be brought into shape " + shape.to_string());
+    if (open < 0 ? known != count : known == 0 || count % known != 0) refuse();
     return open < 0 ? shape : shape.with(open, count / known);
   }
 };
@@ -66,16 +64,15 @@ Tensor reshape(const Tensor& x, const Shape& shape, SourceLocation where) {
 }
 
 Tensor flatten(const Tensor& x, int first, SourceLocation where) {
-  const int rank = x.shape().rank();
+  const Shape& shape = x.shape(where);
+  const int rank = shape.rank();
   const int begin = first < 0 ? first + rank : first;
   if (begin < 0 || begin > rank) {
-    throw ShapeError("[flatten] x is " + x.shape().to_string() + ", which has no dimension " + std::to_string(first) +
+    throw ShapeError("[flatten] x is " + shape.to_string() + ", which has no dimension " + std::to_string(first) +
                      " (at " + to_string(where) + ")");
   }
-  std::vector<std::int64_t> dims(x.shape().dims().begin(), x.shape().dims().begin() + begin);
-  std::int64_t rest = 1;
-  for (int i = begin; i < rank; ++i) rest *= x.shape()[i];
-  dims.push_back(rest);
+  std::vector<std::int64_t> dims(shape.dims().begin(), shape.dims().begin() + begin);
+  dims.push_back(Shape(shape.dims().subspan(static_cast<std::size_t>(begin))).numel());
   return reshape(x, Shape(dims), where);
 }
 

@@ -54,7 +54,7 @@ Optimizer::Optimizer(const char* kind, const std::vector<Parameter>& parameters,
     const Parameter& parameter = parameters[i];
     const std::string name = label(parameter, i);
     if (!parameter.defined() || !parameter.is_leaf()) fail("'" + name + "' is not a leaf, so it cannot be optimized");
-    if (&parameter.session() != &Session::current()) fail("'" + name + "' belongs to another session");
+    if (&parameter.session(where) != &Session::current()) fail("'" + name + "' belongs to another session");
     std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen_;
     const auto known = [&](const Slot& slot) { return slot.parameter.same(parameter); };
     if (std::none_of(list.begin(), list.end(), known)) list.push_back({parameter, name, {}});
@@ -131,7 +131,7 @@ void Optimizer::step(SourceLocation where) {
       apply_all(update(graded[i]), inputs, where);
     }
   };
-  detail::optimizer_step(slots_.front().parameter.session(), leaves, update_all, where);
+  detail::optimizer_step(slots_.front().parameter.session(where), leaves, update_all, where);
 }
 
 }  // namespace tidemark::optim

@@ -50,9 +50,8 @@ struct Meta {
   Layout layout;
   std::int64_t bytes = 0;
 
-  static Meta plain(const Shape& shape, DType dtype = f32) {
-    return {shape, dtype, Layout{}, shape.numel() * size_of(dtype)};
-  }
+  // Throws ShapeError where the bytes would pass kMaxBytes.
+  static Meta plain(const Shape& shape, DType dtype = f32);
   friend bool operator==(const Meta&, const Meta&) = default;
 };
 
@@ -106,7 +105,8 @@ struct Part {
   bool view = false;         // no kernel: gx[0] is the bytes of gy[0], with its own meta (gy must be plain)
 };
 
-// What prepare() answers, once per signature (attributes, metas, needs, threads).
+// What prepare() answers, once per signature (attributes, metas, needs, threads). The engine checks it and throws an
+// Error that names the op and the line of the call where it makes no sense.
 struct Prepared {
   std::vector<Meta> outputs;
   int visible = -1;  // outputs beyond these are workspaces that only backward reads; -1: all are visible
@@ -263,10 +263,13 @@ std::shared_ptr<const AnyOp> any_op(Op op) {
 std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                               SourceLocation where);
 
+// The first visible output; throws Error where there is none.
+Tensor apply_one(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where);
+
 // The same for an op of one visible output.
 template <class Op>
 Tensor apply(Op op, std::initializer_list<Tensor> inputs, SourceLocation where = SourceLocation::current()) {
-  return std::move(apply_all(any_op(std::move(op)), {inputs.begin(), inputs.size()}, where).front());
+  return apply_one(any_op(std::move(op)), {inputs.begin(), inputs.size()}, where);
 }
 
 }  // namespace tidemark

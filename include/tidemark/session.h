@@ -88,7 +88,7 @@ class Session {
 };
 
 // A leaf that a model owns: counted as a parameter, it requires a gradient. `name` is for messages.
-Tensor parameter(const Tensor& initial, std::string_view name);
+Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation where = SourceLocation::current());
 // State of a layer or an optimizer that is no gradient's subject (running statistics, moments). Zeros.
 Tensor state(const Shape& shape, DType dtype, Category category, std::string_view name,
              SourceLocation where = SourceLocation::current());

@@ -31,6 +31,8 @@ const char* to_string(DType dtype);
 
 // Values of at most this many bytes stay readable after what they depend on has changed.
 inline constexpr std::int64_t kSmallBytes = 65536;
+// No value has more bytes or elements than this: 4 PiB.
+inline constexpr std::int64_t kMaxBytes = std::int64_t{1} << 52;
 
 // Up to 8 dimensions, outermost first; elements are row-major.
 class Shape {
@@ -43,6 +45,7 @@ class Shape {
   int rank() const { return rank_; }
   // Negative indices count from the end. Out of range throws ShapeError.
   std::int64_t operator[](int dim) const;
+  // Throws ShapeError where a dimension is negative or the product passes kMaxBytes.
   std::int64_t numel() const;
   std::span<const std::int64_t> dims() const { return {dims_.data(), static_cast<std::size_t>(rank_)}; }
   Shape with(int dim, std::int64_t size) const;
@@ -75,23 +78,23 @@ class Tensor {
   bool defined() const { return handle_ != nullptr; }
   // True for handles on one value: tied parameters.
   bool same(const Tensor& other) const { return handle_ == other.handle_; }
-  const Shape& shape() const;
-  std::int64_t size(int dim) const { return shape()[dim]; }
-  std::int64_t numel() const { return shape().numel(); }
-  DType dtype() const;
-  bool requires_grad() const;
-  bool is_leaf() const;
+  const Shape& shape(SourceLocation where = SourceLocation::current()) const;
+  std::int64_t size(int dim, SourceLocation where = SourceLocation::current()) const;
+  std::int64_t numel(SourceLocation where = SourceLocation::current()) const { return shape(where).numel(); }
+  DType dtype(SourceLocation where = SourceLocation::current()) const;
+  bool requires_grad(SourceLocation where = SourceLocation::current()) const;
+  bool is_leaf(SourceLocation where = SourceLocation::current()) const;
   // True where reading the value would not compute anything.
-  bool is_resident() const;
+  bool is_resident(SourceLocation where = SourceLocation::current()) const;
 
   // Leaves only. A frozen parameter needs no gradient and no optimizer state.
-  Tensor& set_requires_grad(bool on);
+  Tensor& set_requires_grad(bool on, SourceLocation where = SourceLocation::current());
   // The accumulated gradient of a leaf: a leaf itself, or undefined before the first backward and after zero_grad.
-  Tensor grad() const;
+  Tensor grad(SourceLocation where = SourceLocation::current()) const;
   // Gives the gradient's bytes back.
-  void zero_grad();
+  void zero_grad(SourceLocation where = SourceLocation::current());
   // Stays readable after what it depends on has changed, whatever its size.
-  Tensor& keep();
+  Tensor& keep(SourceLocation where = SourceLocation::current());
   // The same value, cut off from the gradient.
   Tensor detach(SourceLocation where = SourceLocation::current()) const;
 
@@ -101,7 +104,7 @@ class Tensor {
   // Copies elements out, in row-major order, computing the value again where it was discarded.
   template <class T = float>
   std::vector<T> to_vector(SourceLocation where = SourceLocation::current()) const {
-    std::vector<T> out(static_cast<std::size_t>(numel()));
+    std::vector<T> out(static_cast<std::size_t>(numel(where)));
     read(out.data(), static_cast<std::int64_t>(out.size() * sizeof(T)), where);
     return out;
   }
@@ -117,7 +120,7 @@ class Tensor {
     write(elements.data(), static_cast<std::int64_t>(elements.size_bytes()), where);
   }
 
-  Session& session() const;
+  Session& session(SourceLocation where = SourceLocation::current()) const;
 
  private:
   friend struct detail::Access;
