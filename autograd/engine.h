@@ -13,6 +13,8 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,6 +46,8 @@ class Engine {
   compute::Machine& machine() { return *machine_; }
   // Throws Error on any thread but the session's own.
   void check_thread(std::string_view what, SourceLocation where) const;
+  // Called when the session ends, while its memory is still there.
+  std::list<std::function<void()>>& endings() { return endings_; }
 
   // --- record.cc
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
@@ -174,6 +178,7 @@ class Engine {
   Session& session_;
   SessionOptions options_;
   std::thread::id thread_ = std::this_thread::get_id();
+  std::list<std::function<void()>> endings_;
   compute::ThreadBinding binding_;
   std::unique_ptr<compute::Machine> machine_;
   memory::Arena arena_;

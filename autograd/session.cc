@@ -2,6 +2,7 @@
 #include "tidemark/session.h"
 
 #include "absl/strings/str_cat.h"
+#include "autograd/check.h"
 #include "autograd/engine.h"
 
 namespace tidemark {
@@ -23,6 +24,7 @@ Session::Session(SessionOptions options) : outer_(innermost) {
 }
 
 Session::~Session() {
+  for (const std::function<void()>& ending : engine_->endings()) ending();
   if (innermost == this) {
     innermost = outer_;
     return;
@@ -53,31 +55,46 @@ void optimizer_step(Session& session, std::span<const Tensor> leaves, const std:
 }
 
 struct BatchSlot::Impl {
-  Engine* engine;
+  Engine& engine() const {
+    const Handle* handle = Access::handle(front);
+    if (handle->engine == nullptr) {
+      throw Error(absl::StrCat("[data] the session of the loader made at ", to_string(handle->where),
+                               " has ended; make one in the session that is to use its batches"));
+    }
+    handle->engine->check_thread("data", handle->where);
+    return *handle->engine;
+  }
+
   Tensor front;
-  StorageId back;
+  StorageId back = kNone;
+  std::list<std::function<void()>>::iterator ending;
 };
 
-BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, SourceLocation where)
+BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> before_end,
+                     SourceLocation where)
     : impl_(std::make_unique<Impl>()) {
-  const Meta meta = Meta::plain(shape, dtype);
-  impl_->engine = &session.engine();
-  impl_->front = impl_->engine->new_batch(meta, where);
-  impl_->back = impl_->engine->new_pinned_storage(meta.bytes, Category::kBatch, where);
+  Engine& engine = session.engine();
+  const Meta meta = plain_meta("data", shape, dtype, where);
+  impl_->front = engine.new_batch(meta, where);
+  impl_->back = engine.new_pinned_storage(meta.bytes, Category::kBatch, where);
+  impl_->ending = engine.endings().insert(engine.endings().end(), std::move(before_end));
 }
 
 BatchSlot::~BatchSlot() {
   if (impl_ == nullptr) return;
-  if (Access::handle(impl_->front)->engine != nullptr) impl_->engine->free_pinned_storage(impl_->back);
+  Engine* engine = Access::handle(impl_->front)->engine;
+  if (engine == nullptr) return;
+  engine->endings().erase(impl_->ending);
+  engine->free_pinned_storage(impl_->back);
 }
 
 BatchSlot::BatchSlot(BatchSlot&&) noexcept = default;
 
-void* BatchSlot::back() const { return impl_->engine->storage_data(impl_->back); }
-bool BatchSlot::back_stays() const { return impl_->engine->stays_in_place(impl_->back); }
+void* BatchSlot::back() const { return impl_->engine().storage_data(impl_->back); }
+bool BatchSlot::back_stays() const { return impl_->engine().stays_in_place(impl_->back); }
 
 Tensor BatchSlot::exchange(SourceLocation where) {
-  Handle* front = impl_->engine->exchange_batch(Access::handle(impl_->front), impl_->back, where);
+  Handle* front = impl_->engine().exchange_batch(Access::handle(impl_->front), impl_->back, where);
   impl_->front = Access::adopt(front);
   return impl_->front;
 }

@@ -1,6 +1,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -44,14 +45,7 @@ class Filler {
         x_stride_(source.x_shape().numel() * size_of(source.x_dtype())),
         y_stride_(source.y_shape().numel() * size_of(source.y_dtype())),
         thread_([this] { run(); }) {}
-  ~Filler() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
+  ~Filler() { stop(); }
   Filler(const Filler&) = delete;
   Filler& operator=(const Filler&) = delete;
 
@@ -61,6 +55,16 @@ class Filler {
       job_ = job;
     }
     changed_.notify_all();
+  }
+  // Ends the job under way and the thread; nothing is written from then on.
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+    job_.reset();
   }
   // Until no job is under way. Throws what the source threw.
   void wait() {
@@ -95,6 +99,7 @@ class Filler {
     std::byte* x = job.x;
     std::byte* y = job.y;
     for (const std::int64_t index : job.indices) {
+      if (stop_) return;
       source_.write(index, job.epoch, x, y);
       x += x_stride_;
       y += y_stride_;
@@ -107,9 +112,11 @@ class Filler {
   std::condition_variable changed_;
   std::optional<Job> job_;
   std::exception_ptr error_;
-  bool stop_ = false;
+  std::atomic<bool> stop_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
+
+using tidemark::detail::BatchSlot;
 
 Shape batched(std::int64_t batch, const Shape& example) {
   std::vector<std::int64_t> dims{batch};
@@ -124,11 +131,13 @@ struct Loader::State {
       : source(std::move(the_source)),
         options(the_options),
         where(the_where),
-        session(Session::current()),
-        x(session, batched(options.batch, source->x_shape()), source->x_dtype(), where),
-        y(session, batched(options.batch, source->y_shape()), source->y_dtype(), where),
+        x(slot(source->x_shape(), source->x_dtype())),
+        y(slot(source->y_shape(), source->y_dtype())),
         filler(*source) {}
 
+  BatchSlot slot(const Shape& example, DType dtype) {
+    return {Session::current(), batched(options.batch, example), dtype, [this] { filler.stop(); }, where};
+  }
   std::int64_t batches() const {
     const std::int64_t whole = source->size() / options.batch;
     return whole + (!options.drop_last && source->size() % options.batch != 0 ? 1 : 0);
@@ -171,8 +180,7 @@ struct Loader::State {
   std::shared_ptr<const Source> source;
   LoaderOptions options;
   SourceLocation where;
-  Session& session;
-  tidemark::detail::BatchSlot x, y;
+  BatchSlot x, y;
   std::vector<std::int64_t> order;
   std::int64_t epoch = -1;
   std::int64_t position = -1;

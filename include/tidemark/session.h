@@ -101,7 +101,9 @@ void optimizer_step(Session& session, std::span<const Tensor> leaves, const std:
 // For loaders: a batch leaf and the place that its next content is written to meanwhile. exchange() swaps the two.
 class BatchSlot {
  public:
-  BatchSlot(Session& session, const Shape& shape, DType dtype, SourceLocation where);
+  // `before_end` is called when the session ends, while its memory is still there: whoever writes to back() stops then.
+  // After that the slot can only be destroyed; all else throws Error.
+  BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> before_end, SourceLocation where);
   ~BatchSlot();
   BatchSlot(BatchSlot&&) noexcept;
   BatchSlot& operator=(BatchSlot&&) = delete;

@@ -1,9 +1,14 @@
 // Loaders: epochs, order, the last batch, the thread, and what they take from the budget.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -15,6 +20,7 @@
 namespace tidemark::data {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -115,6 +121,75 @@ TEST_F(LoaderTest, TwoBatchesComeFromTheBudgetAndGoBack) {
 TEST(LoaderBudgetTest, ABatchThatDoesNotFitIsABudgetError) {
   Session session({.budget = 1 << 20, .threads = 1});
   EXPECT_THROW(Loader(synthetic_images({.image = 64}), {.batch = 64}), BudgetError);
+}
+
+// Examples that take a while, and a count of those written.
+class Slow final : public Source {
+ public:
+  explicit Slow(std::atomic<int>& written) : written_(written) {}
+  std::int64_t size() const override { return 4096; }
+  Shape x_shape() const override { return {1024}; }
+  Shape y_shape() const override { return {}; }
+  void write(std::int64_t, std::int64_t, void* x, void* y) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::fill_n(static_cast<float*>(x), 1024, 1.0f);
+    *static_cast<std::int32_t*>(y) = 1;
+    ++written_;
+  }
+
+ private:
+  std::atomic<int>& written_;
+};
+
+// The thread stops before the memory goes, and the loader says why it is of no more use.
+TEST(LoaderLifetimeTest, OutlivesItsSession) {
+  std::atomic<int> written = 0;
+  std::optional<Loader> loader;
+  std::optional<Loader::Iterator> position;
+  {
+    Session session({.threads = 1});
+    loader = Loader(std::make_shared<Slow>(written), {.batch = 256});
+    position = loader->begin();
+  }
+  const int at_the_end = written;
+  EXPECT_GE(at_the_end, 256);
+  EXPECT_LT(at_the_end, 512) << "a batch under way is left";
+  const auto refused = ThrowsMessage<Error>(AllOf(HasSubstr("has ended"), HasSubstr("loader_test.cc")));
+  EXPECT_THAT([&] { ++*position; }, refused);
+  EXPECT_THAT([&] { loader->begin(); }, refused);
+  const Batch batch = **position;
+  EXPECT_FALSE(batch.x.defined());
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(written, at_the_end);
+  {
+    Session next({.threads = 1});
+    EXPECT_THAT([&] { loader->begin(); }, refused);
+    loader = Loader(std::make_shared<Counting>(4), {.batch = 4});
+    EXPECT_TRUE((*loader->begin()).x.defined());
+  }
+  loader.reset();
+}
+
+TEST(LoaderLifetimeTest, AMovedLoaderOutlivesItsSession) {
+  std::optional<Session> session(std::in_place, SessionOptions{.budget = 1 << 22, .threads = 1});
+  Loader first(std::make_shared<Counting>(64), {.batch = 4});
+  Loader second = std::move(first);
+  (void)second.begin();
+  session.reset();
+  EXPECT_EQ(second.batches(), 16);
+  EXPECT_THAT([&] { second.begin(); }, ThrowsMessage<Error>(HasSubstr("has ended")));
+}
+
+TEST_F(LoaderTest, BatchesBeyondTheLimitNameTheLine) {
+  for (const std::int64_t image : {std::int64_t{1} << 40, std::int64_t{1} << 32, std::int64_t{1} << 24}) {
+    try {
+      Loader(synthetic_images({.image = image}), {.batch = 64});
+      ADD_FAILURE() << image;
+    } catch (const ShapeError& error) {
+      const std::string side = std::to_string(image);
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("[64, 3, " + side + ", " + side + "]"), HasSubstr("loader_test.cc")));
+    }
+  }
 }
 
 TEST(LoaderDryRunTest, YieldsShapesOnly) {
