@@ -146,11 +146,11 @@ class Peak {
 
   // In whole buffers, at the instants where the bound is highest without that.
   double in_whole(std::int64_t work) {
-    constexpr std::size_t kInstants = 4;
+    constexpr std::int64_t kInstants = 4;
     std::sort(seen_.begin(), seen_.end());
     double extra = best;
-    for (std::size_t i = 0; i < std::min(kInstants, seen_.size()); ++i) {
-      Closure closure(program_, seen_[i].second);
+    for (std::int64_t i = 0; i < std::min(kInstants, static_cast<std::int64_t>(seen_.size())); ++i) {
+      Closure closure(program_, seen_[static_cast<std::size_t>(i)].second);
       extra = std::max(extra, whole_bound(closure, budget_, work / kInstants));
     }
     return extra;

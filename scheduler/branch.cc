@@ -50,7 +50,8 @@ class Branching {
         std::push_heap(open.begin(), open.end(), later);
       }
     }
-    return std::min({closed, fitting_, open.empty() ? kInfinite : open.front().bound});
+    if (!open.empty()) closed = std::min(closed, open.front().bound);
+    return std::min(closed, fitting_);
   }
 
  private:

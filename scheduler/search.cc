@@ -199,7 +199,8 @@ void Search::carry_out(const Closure::Choice& choice, OpId instant, std::size_t 
 }
 
 void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
-  constexpr double kStep = 0.06;
+  constexpr int kTargets = 12;
+  constexpr double kStep = 0.06;  // each is so much of the room below the last
   const auto room = static_cast<double>(static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes);
   load(base_);
   const double overflow = schedule_.overflow();
@@ -207,10 +208,10 @@ void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
   double least = penalty_ > 0 ? energy() : std::numeric_limits<double>::infinity();
   const std::int64_t first = closure.work();
   for (const std::size_t groups : {1U, 3U, 9U}) {
-    for (double part = 1.0; part > 0.3; part -= kStep) {
+    for (int target = 0; target < kTargets; ++target) {
       if (penalty_ > 0 && closure.work() - first > work) break;
       Closure::Choice choice;
-      closure.bound(static_cast<std::int64_t>(room * part), &choice);
+      closure.bound(static_cast<std::int64_t>(room * (1 - kStep * target)), &choice);
       if (choice.reruns.empty()) break;
       if (penalty_ <= 0) {
         const auto count = std::max<std::ptrdiff_t>(1, std::count(choice.reruns.begin(), choice.reruns.end(), 1));
@@ -285,16 +286,12 @@ bool Search::shift() {
   if (k == 0) return false;
   const OpId op = Schedule::op_of(k);
   const OpId stage = Schedule::stage_of(k);
-  OpId to = stage;
   const auto writes = program_.writes[op];
   if (writes.empty()) return false;
   const BufferId b = writes[below(writes.size())];
   const Schedule::Occurrence* other = uniform() < 0.5 ? schedule_.next(b, k) : schedule_.previous(b, k);
-  if (other != nullptr && other->key != 0 && uniform() < 0.7) {
-    to = Schedule::stage_of(other->key);
-  } else {
-    to = stage + static_cast<OpId>(below(9)) - 4;
-  }
+  const bool beside = other != nullptr && other->key != 0 && uniform() < 0.7;
+  const OpId to = beside ? Schedule::stage_of(other->key) : stage + static_cast<OpId>(below(9)) - 4;
   if (to == stage || to < program_.first_op || to > program_.op_count) return false;
   if (schedule_.contains(op, to) || to <= op || to > program_.rerun_until[op]) return false;
   if (!schedule_.may_remove(op, stage)) return false;
