@@ -64,7 +64,7 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t small = std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 130'000'000);
+    const std::int64_t small = std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 100'000'000);
     const std::int64_t work = n > 1000 ? std::max(small, small / 1100 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
