@@ -77,7 +77,7 @@ struct Conv2d {
       prep.require(options.stride[d] >= 1 && options.dilation[d] >= 1 && options.padding[d] >= 0,
                    "stride and dilation must be at least 1 and padding at least 0");
       const std::int64_t reach = (w[dim] - 1) * options.dilation[d] + 1;
-      const std::int64_t padded = x[dim] + 2 * options.padding[d];
+      const std::int64_t padded = x[dim] + 2 * std::int64_t{options.padding[d]};
       prep.require(padded >= reach, "weight " + w.to_string() + " reaches over " + std::to_string(reach) +
                                         " elements, input " + x.to_string() + " has " + std::to_string(padded) +
                                         " with its padding");
