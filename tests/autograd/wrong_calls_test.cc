@@ -169,7 +169,6 @@ TEST_P(WrongCallsTest, DeclarationsThatMakeNoSense) {
       {"a layout that no kernel made", [](Prepared& p) { p.outputs[0].layout.id = 1 << 30; }},
       {"visible = 7", [](Prepared& p) { p.visible = 7; }},
       {"visible = -2", [](Prepared& p) { p.visible = -2; }},
-      {"3 input_layouts for 1 inputs", [](Prepared& p) { p.input_layouts.resize(3); }},
       {"a layout that no kernel made", [](Prepared& p) { p.input_layouts[0] = Layout{1 << 30}; }},
       {"scratch = -5", [](Prepared& p) { p.scratch = -5; }},
       {"scratch = ", [](Prepared& p) { p.scratch = std::numeric_limits<std::int64_t>::max(); }},
