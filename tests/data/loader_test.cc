@@ -183,7 +183,7 @@ TEST(LoaderLifetimeTest, AMovedLoaderOutlivesItsSession) {
 TEST_F(LoaderTest, BatchesBeyondTheLimitNameTheLine) {
   for (const std::int64_t image : {std::int64_t{1} << 40, std::int64_t{1} << 32, std::int64_t{1} << 24}) {
     try {
-      Loader(synthetic_images({.image = image}), {.batch = 64});
+      const Loader loader(synthetic_images({.image = image}), {.batch = 64});
       ADD_FAILURE() << image;
     } catch (const ShapeError& error) {
       const std::string side = std::to_string(image);
