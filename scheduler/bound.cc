@@ -71,7 +71,7 @@ class Sweep {
           continue;
         }
         instant.optional += program_.bytes[b];
-        if (t % stride_ != 0) continue;
+        if (t % stride_ != 0 || program_.bytes[b] == 0) continue;
         if (slot_[producer] < 0) {
           slot_[producer] = static_cast<std::int32_t>(instant.items.size());
           instant.items.push_back({producer, 0, program_.cost[producer]});

@@ -1,5 +1,9 @@
 // The online policy over a whole graph, as a plan.
+#include <algorithm>
+#include <vector>
+
 #include "memory/extents.h"
+#include "scheduler/odd_sizes.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
@@ -8,17 +12,34 @@
 namespace tidemark::scheduler {
 namespace {
 
-[[noreturn]] void throw_short(const Graph& graph, std::int64_t budget, const Shortage& shortage) {
+[[noreturn]] void throw_short(const Graph& graph, std::int64_t budget, const Shortage& shortage, std::int64_t units) {
   const std::string what = shortage.op >= 0 ? describe_op(graph, shortage.op) : std::string("the inputs");
-  throw BudgetError(format_bytes(budget) + " cannot hold " + what + " under the online policy: at least " +
-                        format_bytes(shortage.needed) + " are needed",
-                    shortage.needed, false);
+  const std::int64_t needed = (shortage.needed + units - 1) / units;
+  throw BudgetError(format_bytes(budget / units) + " cannot hold " + what + " under the online policy: at least " +
+                        format_bytes(needed) + " (" + std::to_string(needed) + " bytes) are needed",
+                    needed, false);
 }
 
-}  // namespace
+// By op: what the program lets go earlier, while this op is still to read it. Taken out of the graph's own lists.
+std::vector<std::vector<BufferId>> take_late_releases(Graph& graph, const Program& program) {
+  std::vector<std::vector<BufferId>> late(graph.ops.size());
+  for (OpId id = 0; id < program.op_count; ++id) {
+    auto& releases = graph.ops[static_cast<std::size_t>(id)].releases;
+    if (!releases) continue;
+    std::erase_if(*releases, [&](BufferId b) {
+      const auto users = program.users[b];
+      const OpId last = std::max(program.producer[b], users.empty() ? OpId{-1} : users.back());
+      if (last > id) late[static_cast<std::size_t>(last)].push_back(b);
+      return last > id;
+    });
+  }
+  return late;
+}
 
-Plan run_online(const Graph& graph, std::int64_t budget) {
+// Sizes and the budget are in units, of which a byte has `units`.
+Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   const Program program = compile(graph);
+  const std::vector<std::vector<BufferId>> late = take_late_releases(graph, program);
   Plan plan;
   plan.budget = budget;
   plan.placed = true;
@@ -31,7 +52,7 @@ Plan run_online(const Graph& graph, std::int64_t budget) {
       end += memory::Extents::round_up(program.bytes[b]);
     }
   }
-  if (end > budget) throw_short(graph, budget, {.needed = end});
+  if (end > budget) throw_short(graph, budget, {.needed = end}, units);
   Online online(graph, budget, Start{0, plan.inputs});
   const auto release_after = [&](BufferId b, OpId op) {
     const auto users = program.users[b];
@@ -39,19 +60,30 @@ Plan run_online(const Graph& graph, std::int64_t budget) {
     if (last <= op && !program.kept[b]) online.release(b, plan.steps);
   };
   for (OpId op = 0; op < program.op_count; ++op) {
-    if (const auto shortage = online.admit(op, plan.steps)) throw_short(graph, budget, *shortage);
+    if (const auto shortage = online.admit(op, plan.steps)) throw_short(graph, budget, *shortage, units);
+    for (BufferId b : late[static_cast<std::size_t>(op)]) online.release(b, plan.steps);
     if (graph.ops[op].releases) continue;
     for (BufferId b : program.reads[op]) release_after(b, op);
     for (BufferId b : program.writes[op]) release_after(b, op);
   }
   for (BufferId b : graph.keep) {
     online.pin(b);
-    if (const auto shortage = online.restore(b, plan.steps)) throw_short(graph, budget, *shortage);
+    if (const auto shortage = online.restore(b, plan.steps)) throw_short(graph, budget, *shortage, units);
   }
   const Simulation simulation = simulate(graph, plan);
   plan.live_peak = simulation.live_peak;
   plan.reserved_peak = simulation.reserved_peak;
   plan.cost = simulation.cost;
+  return plan;
+}
+
+}  // namespace
+
+Plan run_online(const Graph& graph, std::int64_t budget) {
+  if (!has_odd_sizes(graph)) return run(graph, budget, 1);
+  (void)compile(graph);  // errors in bytes
+  Plan plan = in_bytes(run(in_fine_units(graph), std::min(budget, kMostFineBytes) * kFineUnits, kFineUnits));
+  plan.budget = budget;
   return plan;
 }
 

@@ -7,6 +7,7 @@
 #include "scheduler/bound.h"
 #include "scheduler/evictor.h"
 #include "scheduler/exact.h"
+#include "scheduler/odd_sizes.h"
 #include "scheduler/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
@@ -21,8 +22,8 @@ constexpr std::int64_t kBoundWork = 200'000'000;
 constexpr std::int64_t kBriefBoundWork = 5'000'000;
 constexpr std::int64_t kExactStates = 30'000;
 constexpr int kTightenings = 6;
-constexpr std::int64_t kMostRetried = 2000;  // ops of a program
-constexpr std::size_t kMostOnline = 40;      // steps an op of a trace of the online policy
+constexpr std::int64_t kMostRetried = 3000;  // ops of a program
+constexpr std::int64_t kMostOnline = 20;     // runs an op in a trace of the online policy
 
 // Temperatures at first, in costs of a typical rerun.
 constexpr double kHot = 2.0;
@@ -30,32 +31,36 @@ constexpr double kWarm = 0.5;
 
 class Planner {
  public:
-  Planner(const Graph& graph, const PlanOptions& options)
-      : graph_(graph), options_(options), program_(compile(graph, options.start)), exact_(small_enough(program_)) {}
+  // Sizes of the graph and budgets are in units, of which a byte has `units`.
+  Planner(const Graph& graph, const PlanOptions& options, std::int64_t units = 1)
+      : graph_(graph),
+        options_(options),
+        program_(compile(graph, options.start)),
+        units_(units),
+        exact_(small_enough(program_)) {}
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget, full_work(), kBoundWork);
     if (smaller != nullptr && (!found || smaller->cost <= found->cost)) return for_more(*smaller, budget);
-    if (!found && ops() <= kMostRetried) {
-      // A plan for less is a plan, and what a search finds does not always grow with the budget.
-      for (const std::int64_t parts : {50, 20}) {
-        found = attempt(budget - budget / parts, full_work(), kBriefBoundWork);
-        if (found) return for_more(*found, budget);
-      }
-    }
-    return found;
+    if (found || smaller != nullptr || ops() > kMostRetried || scheduler::least_budget(program_) > budget) return found;
+    // A plan for less is a plan, and what a search finds does not always grow with the budget.
+    const Plan& least = smallest();
+    if (least.budget <= budget) return for_more(least, budget);
+    return std::nullopt;
   }
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const std::int64_t least = smallest();
-    if (least <= budget) return for_more(*brief(least), budget);
+    const Plan& plan = smallest();
+    if (plan.budget <= budget) return for_more(plan, budget);
+    const std::int64_t least = plan.budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (exact_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
+    const std::int64_t bytes = (least + units_ - 1) / units_;
     throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
-                          format_bytes(budget) + ": the smallest budget planned is " + format_bytes(least) +
-                          (exact ? ", and no smaller one is possible" : ""),
-                      least, exact);
+                          format_bytes(budget / units_) + ": the smallest budget planned is " + format_bytes(bytes) +
+                          " (" + std::to_string(bytes) + " bytes)" + (exact ? ", and no smaller one is possible" : ""),
+                      bytes, exact);
   }
 
  private:
@@ -69,7 +74,7 @@ class Planner {
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
   std::int64_t brief_work() const {
-    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / 16, 4'000'000), 50'000'000);
+    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / 6, 4'000'000), 50'000'000);
   }
 
   // The highest end of what is resident at the start.
@@ -196,6 +201,8 @@ class Planner {
     inputs = start.resident;
     Evictor evictor(graph_, budget, start);
     std::vector<Step> steps;
+    std::size_t seen = 0;
+    std::int64_t runs = 0;
     const auto dies_by = [&](BufferId b, OpId op) {
       const auto users = program_.users[b];
       const OpId last = users.empty() ? program_.producer[b] : users.back();
@@ -211,7 +218,8 @@ class Planner {
                      [&](BufferId b) { return dies_by(b, op); });
       }
       if (evictor.admit(op, releases, steps)) return std::nullopt;
-      if (steps.size() > kMostOnline * static_cast<std::size_t>(ops() + 25)) return std::nullopt;
+      for (; seen < steps.size(); ++seen) runs += steps[seen].kind == Step::Kind::kRun;
+      if (runs > kMostOnline * (ops() + 25)) return std::nullopt;
     }
     for (BufferId b : graph_.keep) {
       evictor.pin(b);
@@ -236,23 +244,30 @@ class Planner {
     return plan;
   }
 
-  std::optional<Plan> brief(std::int64_t budget) { return attempt(budget, brief_work(), kBriefBoundWork); }
-
-  // The smallest budget with a brief plan, whatever was asked for.
-  std::int64_t smallest() {
+  // The plan of the smallest budget that was found, whatever was asked for.
+  const Plan& smallest() {
+    if (smallest_) return *smallest_;
     std::int64_t low = std::max(scheduler::least_budget(program_), start_end()) - 1;  // not planned
+    const auto attempt_at = [&](std::int64_t budget, std::int64_t work) {
+      auto plan = attempt(budget, work, kBriefBoundWork);
+      if (!plan) return false;
+      // What it took may be less.
+      plan->budget = std::max({plan->live_peak, plan->reserved_peak, low + 1});
+      smallest_ = *std::move(plan);
+      return true;
+    };
+    if (attempt_at(low + 1, ops() <= kMostRetried ? full_work() : brief_work())) return *smallest_;
     std::int64_t high =
         std::max(low + 1, static_cast<std::int64_t>(Schedule(program_, 0).peak()) + program_.pinned_bytes);
-    if (exact_ && brief(low + 1)) return low + 1;
-    while (!brief(high)) {
+    while (!attempt_at(high, brief_work())) {
       low = high;
       high += std::max<std::int64_t>(high / 64, 64);
     }
-    while (high - low > (exact_ ? 1 : std::max<std::int64_t>(64, high / 256))) {
-      const std::int64_t middle = low + (high - low) / 2;
-      (brief(middle) ? high : low) = middle;
+    while (smallest_->budget - low > (exact_ ? 1 : std::max<std::int64_t>(64, smallest_->budget / 256))) {
+      const std::int64_t middle = low + (smallest_->budget - low) / 2;
+      if (!attempt_at(middle, brief_work())) low = middle;
     }
-    return high;
+    return *smallest_;
   }
 
   Plan for_more(Plan plan, std::int64_t budget) const {
@@ -264,16 +279,37 @@ class Planner {
   const Graph& graph_;
   const PlanOptions options_;
   const Program program_;
-  bool exact_;  // the exact search finishes
+  const std::int64_t units_;  // of a byte
+  bool exact_;                // the exact search finishes
+  std::optional<Plan> smallest_;
 };
 
 }  // namespace
 
 Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
+  if (options.place && !options.start && has_odd_sizes(graph)) {
+    (void)compile(graph);  // errors in bytes
+    const Graph fine = in_fine_units(graph);
+    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(std::min(budget, kMostFineBytes) * kFineUnits));
+    plan.budget = budget;
+    return plan;
+  }
   return Planner(graph, options).run(budget);
 }
 
 std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options, const Plan* smaller) {
+  if (options.place && !options.start && has_odd_sizes(graph)) {
+    (void)compile(graph);
+    const Graph fine = in_fine_units(graph);
+    std::optional<Plan> less;
+    if (smaller != nullptr) less = in_fine_units(*smaller);
+    auto plan =
+        Planner(fine, options, kFineUnits).find(std::min(budget, kMostFineBytes) * kFineUnits, less ? &*less : nullptr);
+    if (!plan) return std::nullopt;
+    *plan = in_bytes(*std::move(plan));
+    plan->budget = budget;
+    return plan;
+  }
   return Planner(graph, options).find(budget, smaller);
 }
 

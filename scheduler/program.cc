@@ -11,6 +11,7 @@ namespace {
 
 // Sums of sizes stay exact in a double and far from overflow.
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 52;
+constexpr double kMostCost = 1e100;
 
 [[noreturn]] void fail(const std::string& what) { throw Error("graph: " + what); }
 
@@ -79,6 +80,8 @@ class Compiler {
     const Op& op = graph_.ops[id];
     const auto name = [&] { return describe_op(graph_, id); };
     if (!std::isfinite(op.cost) || op.cost < 0) fail(name() + " has a cost that is negative or not finite");
+    total_cost_ += op.cost;
+    if (total_cost_ > kMostCost) fail(name() + " brings the sum of all costs above 1e100");
     if (op.scratch < 0 || op.scratch > kMostBytes) fail(name() + " has scratch bytes out of range");
     std::vector<BufferId> reads;
     const auto read = [&](BufferId b) {
@@ -187,6 +190,7 @@ class Compiler {
   Program program_;
   std::vector<std::vector<OpId>> users_;
   std::vector<OpId> mark_;  // buffer -> last op seen to read it
+  double total_cost_ = 0;
 };
 
 std::string describe(const char* kind, std::int32_t id, const std::string& name) {

@@ -168,5 +168,21 @@ TEST(Online, ReserveAndPin) {
   EXPECT_EQ(shortage->needed, 11 * kUnit);
 }
 
+// A trace may say that a handle went before the tape had read the value for the last time.
+TEST(Online, ReleasesBeforeTheLastReadWaitForIt) {
+  Graph graph;
+  const BufferId a = add_buffer(graph, 2);
+  const BufferId b = add_buffer(graph, 2);
+  const BufferId c = add_buffer(graph, 2);
+  add_op(graph, 1, {}, {a});
+  add_op(graph, 1, {a}, {b});
+  add_op(graph, 1, {a, b}, {c});
+  graph.ops[0].releases = {b};
+  graph.ops[1].releases = {a};
+  const Plan p = run_online(graph, 6 * kUnit);
+  EXPECT_EQ(p.cost, p.base_cost);
+  EXPECT_LE(simulate(graph, p).live_peak, 6 * kUnit);
+}
+
 }  // namespace
 }  // namespace tidemark::scheduler::testing

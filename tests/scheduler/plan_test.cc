@@ -138,6 +138,71 @@ TEST(Bound, InWholeBuffersIsNeverLowerAndNeverAboveAPlan) {
   EXPECT_GT(higher, 20);
 }
 
+// What takes no bytes frees none, and views cost nothing.
+TEST(Bound, EmptyBuffersAndFreeOpsAreNoItems) {
+  std::mt19937_64 rng(29);
+  int planned = 0;
+  for (int i = 0; i < 40; ++i) {
+    Graph graph = chain(40);
+    for (Op& op : graph.ops) {
+      op.cost = rng() % 10 < 3 ? 0 : 1 + static_cast<double>(rng() % 10);
+      for (BufferId b : op.writes) {
+        if (rng() % 100 < 15) graph.buffers[static_cast<std::size_t>(b)].bytes = 0;
+      }
+    }
+    const auto p = try_plan(graph, part(peak_without_recomputation(graph), 0.6), {.place = false});
+    if (!p) continue;
+    ++planned;
+    expect_true_figures(graph, *p);
+  }
+  EXPECT_GT(planned, 20);
+}
+
+// Not a byte is lost to the arena's unit of 64.
+TEST(Plan, OddSizesArePlacedToTheByte) {
+  std::mt19937_64 rng(37);
+  for (int i = 0; i < 40; ++i) {
+    Graph graph = random_graph(rng, {.ops = 10 + static_cast<int>(rng() % 30)});
+    for (Buffer& buffer : graph.buffers) {
+      if (buffer.bytes > 0) buffer.bytes = 1 + buffer.bytes / 8 + static_cast<std::int64_t>(rng() % 3) * 8;
+    }
+    for (Op& op : graph.ops) {
+      op.overwrites.clear();
+      op.scratch = op.scratch / 8 + (op.scratch > 0 ? 1 : 0);
+    }
+    const std::int64_t peak = peak_without_recomputation(graph);
+    const Plan p = plan(graph, peak);
+    expect_true_figures(graph, p);
+    EXPECT_EQ(p.cost, p.base_cost);
+    const Plan online = run_online(graph, peak);
+    const Simulation s = simulate(graph, online);
+    EXPECT_LE(s.reserved_peak, peak);
+    EXPECT_EQ(s.cost, online.base_cost);
+  }
+}
+
+TEST(Plan, WhatARefusalNamesIsPlannedWhateverWasAskedFor) {
+  std::mt19937_64 rng(41);
+  for (int i = 0; i < 6; ++i) {
+    const Graph graph = i % 2 == 0 ? training_graph(rng, 20 + 10 * i) : random_graph(rng, {.ops = 60});
+    std::int64_t named = 0;
+    for (const std::int64_t asked : {std::int64_t{1}, least_budget(graph) - 1}) {
+      try {
+        plan(graph, asked);
+        ADD_FAILURE() << "planned below the least budget";
+      } catch (const BudgetError& error) {
+        EXPECT_TRUE(named == 0 || named == error.needed_bytes());
+        named = error.needed_bytes();
+      }
+    }
+    EXPECT_LE(named, peak_without_recomputation(graph) * 21 / 20);
+    for (const std::int64_t more : {std::int64_t{0}, kUnit, named / 10}) {
+      expect_true_figures(graph, plan(graph, named + more));
+      EXPECT_TRUE(try_plan(graph, named + more));
+    }
+  }
+}
+
 TEST(Plan, AgainstTheExactOptimum) {
   std::mt19937_64 rng(3);
   int optimal = 0;

@@ -126,7 +126,8 @@ TEST_F(PlanCommandTest, SweepNeverRises) {
 TEST_F(PlanCommandTest, ImpossibleBudgetNamesTheSmallest) {
   const Outcome outcome = run("plan" + graph() + "--budget 1KiB");
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_THAT(outcome.output, HasSubstr("the smallest budget planned is 4.0 KiB, and no smaller one is possible"));
+  EXPECT_THAT(outcome.output,
+              HasSubstr("the smallest budget planned is 4.0 KiB (4096 bytes), and no smaller one is possible"));
 }
 
 TEST_F(PlanCommandTest, SimulatesTheOnlinePolicy) {
