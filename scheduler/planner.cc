@@ -42,7 +42,7 @@ class Planner {
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget, full_work(), kBoundWork);
     if (smaller != nullptr && (!found || smaller->cost <= found->cost)) return for_more(*smaller, budget);
-    if (found || smaller != nullptr || ops() > kMostRetried || scheduler::least_budget(program_) > budget) return found;
+    if (found || smaller != nullptr || !retried() || scheduler::least_budget(program_) > budget) return found;
     // A plan for less is a plan, and what a search finds does not always grow with the budget.
     const Plan& least = smallest();
     if (least.budget <= budget) return for_more(least, budget);
@@ -73,9 +73,11 @@ class Planner {
     const std::int64_t work = n > 1000 ? std::max(small, small / 1100 * n) : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
+  // What a refusal takes is several of these.
   std::int64_t brief_work() const {
-    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / 6, 4'000'000), 50'000'000);
+    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / (retried() ? 6 : 16), 4'000'000), 50'000'000);
   }
+  bool retried() const { return ops() <= kMostRetried; }
 
   // The highest end of what is resident at the start.
   std::int64_t start_end() const {
@@ -125,7 +127,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 250 ? 8 : ops() <= 600 ? 3 : 1;
+    const int usual = ops() <= 250 ? 10 : ops() <= 600 ? 3 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
@@ -256,14 +258,15 @@ class Planner {
       smallest_ = *std::move(plan);
       return true;
     };
-    if (attempt_at(low + 1, ops() <= kMostRetried ? full_work() : brief_work())) return *smallest_;
+    if (attempt_at(low + 1, retried() ? full_work() : brief_work())) return *smallest_;
     std::int64_t high =
         std::max(low + 1, static_cast<std::int64_t>(Schedule(program_, 0).peak()) + program_.pinned_bytes);
     while (!attempt_at(high, brief_work())) {
       low = high;
       high += std::max<std::int64_t>(high / 64, 64);
     }
-    while (smallest_->budget - low > (exact_ ? 1 : std::max<std::int64_t>(64, smallest_->budget / 256))) {
+    while (smallest_->budget - low >
+           (exact_ ? 1 : std::max<std::int64_t>(64, smallest_->budget / (retried() ? 256 : 32)))) {
       const std::int64_t middle = low + (smallest_->budget - low) / 2;
       if (!attempt_at(middle, brief_work())) low = middle;
     }
