@@ -184,5 +184,27 @@ TEST(Online, ReleasesBeforeTheLastReadWaitForIt) {
   EXPECT_LE(simulate(graph, p).live_peak, 6 * kUnit);
 }
 
+// Ops read a recent value and an old one. Were released values dropped at once, the ancestors of a discarded one would
+// go one after the other, and bringing it back would take half of the program.
+TEST(Online, IrregularGraphsDoNotThrash) {
+  std::mt19937_64 rng(43);
+  for (int i = 0; i < 3; ++i) {
+    Graph graph;
+    std::vector<BufferId> values;
+    for (int op = 0; op < 400; ++op) {
+      std::vector<BufferId> reads;
+      if (op > 0) reads.push_back(values[values.size() - 1 - rng() % std::min<std::size_t>(values.size(), 8)]);
+      if (op > 0) reads.push_back(values[values.size() - 1 - rng() % std::min<std::size_t>(values.size(), 120)]);
+      values.push_back(add_buffer(graph, 1 + static_cast<std::int64_t>(rng() % 8)));
+      add_op(graph, 1, reads, {values.back()});
+    }
+    const std::int64_t budget = peak_without_recomputation(graph) * 9 / 10 / kUnit * kUnit;
+    const Plan p = run_online(graph, budget);
+    EXPECT_LE(simulate(graph, p).reserved_peak, budget);
+    EXPECT_GT(p.cost, p.base_cost);
+    EXPECT_LT(p.cost, 1.2 * p.base_cost);
+  }
+}
+
 }  // namespace
 }  // namespace tidemark::scheduler::testing

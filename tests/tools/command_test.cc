@@ -1,5 +1,4 @@
 // The command as users run it: exit codes, messages, the JSON file, and that a budget changes no bit.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,11 +14,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/tools/command.h"
 #include "tidemark/units.h"
 
 namespace tidemark {
 namespace {
 
+using test::Outcome;
+using test::run_command;
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
@@ -31,21 +33,6 @@ constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
-
-struct Outcome {
-  int code = -1;
-  std::string output;  // both streams
-};
-
-Outcome run(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(TIDEMARK_COMMAND) + " " + arguments + " 2>&1").c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, got);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
-  return outcome;
-}
 
 class CommandTest : public ::testing::Test {
  protected:
@@ -59,7 +46,7 @@ class CommandTest : public ::testing::Test {
   // Trains, and returns the lines of the JSON file.
   std::vector<Json> train(const std::string& arguments) {
     const std::string file = (dir_ / "log.json").string();
-    const Outcome outcome = run("train " + arguments + " --json " + file);
+    const Outcome outcome = run_command("train " + arguments + " --json " + file);
     EXPECT_EQ(outcome.code, 0) << outcome.output;
     return read_lines(file);
   }
@@ -74,10 +61,10 @@ class CommandTest : public ::testing::Test {
 };
 
 TEST_F(CommandTest, HelpIsComplete) {
-  const Outcome top = run("--help");
+  const Outcome top = run_command("--help");
   EXPECT_EQ(top.code, 0);
   EXPECT_THAT(top.output, HasSubstr("train"));
-  const Outcome train = run("train --help");
+  const Outcome train = run_command("train --help");
   EXPECT_EQ(train.code, 0);
   for (const char* option :
        {"model",  "data",     "batch",   "steps", "epochs",   "budget",     "optimizer", "state",
@@ -104,7 +91,7 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --model gpt --heads 5", "--heads is '5', but must divide the width of 128"},
   };
   for (const auto& [arguments, text] : cases) {
-    const Outcome outcome = run(arguments);
+    const Outcome outcome = run_command(arguments);
     EXPECT_EQ(outcome.code, 64) << arguments;
     EXPECT_THAT(outcome.output, HasSubstr(text));
   }
@@ -112,7 +99,7 @@ TEST_F(CommandTest, WrongUsage) {
 
 TEST_F(CommandTest, MissingDataNamesTheFileAndWritesNothing) {
   const std::string log = (dir_ / "log.json").string();
-  const Outcome outcome = run("train --data mnist:" + dir_.string() + " --json " + log);
+  const Outcome outcome = run_command("train --data mnist:" + dir_.string() + " --json " + log);
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.output, HasSubstr("train-images-idx3-ubyte"));
   EXPECT_FALSE(std::filesystem::exists(log));
@@ -120,7 +107,7 @@ TEST_F(CommandTest, MissingDataNamesTheFileAndWritesNothing) {
 
 TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
   const std::string log = (dir_ / "log.json").string();
-  const Outcome outcome = run("train --model mlp --batch 8 --budget 64KiB --threads 1 --json " + log);
+  const Outcome outcome = run_command("train --model mlp --batch 8 --budget 64KiB --threads 1 --json " + log);
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.output,
               AllOf(HasSubstr("BudgetError: "), ContainsRegex("the smallest budget (planned )?for this step is"),
@@ -130,7 +117,7 @@ TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
 
 // Nothing is taken for the plan: the step is larger than any machine.
 TEST_F(CommandTest, AModelLargerThanTheMachineIsPlanned) {
-  const Outcome outcome = run("train --model vgg16 --image 8192 --batch 256 --budget 1GiB --threads 1");
+  const Outcome outcome = run_command("train --model vgg16 --image 8192 --batch 256 --budget 1GiB --threads 1");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget (planned )?for this step is [0-9.]+ TiB"));
 }
@@ -178,7 +165,7 @@ TEST_P(BudgetTest, ChangesNoBit) {
   ASSERT_EQ(free.size(), 4u);
   const auto peak = free.back().at("peak_bytes").get<std::int64_t>();
   // At the smallest budget that the refusal names, to the byte, training must get through.
-  const Outcome refused = run("train " + arguments + " --budget 4KiB");
+  const Outcome refused = run_command("train " + arguments + " --budget 4KiB");
   ASSERT_EQ(refused.code, 2);
   EXPECT_THAT(refused.output, AllOf(HasSubstr(" cannot hold "), HasSubstr("\n  it needs "), HasSubstr("\n  pinned ")));
   std::smatch figure;

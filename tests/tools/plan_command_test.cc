@@ -1,5 +1,4 @@
 // tidemark plan and simulate as users run them: files, tables, exit codes, messages.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,17 +11,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/tools/command.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark {
 namespace {
 
+using test::Outcome;
+using test::run_command;
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int code = -1;
-  std::string output;  // both streams
-};
 
 class PlanCommandTest : public ::testing::Test {
  protected:
@@ -63,16 +60,6 @@ class PlanCommandTest : public ::testing::Test {
   std::string file(const std::string& name) const { return (dir_ / name).string(); }
   std::string graph() const { return " --graph " + file("graph.json") + " "; }
 
-  static Outcome run(const std::string& arguments) {
-    std::FILE* pipe = popen((std::string(TIDEMARK_COMMAND) + " " + arguments + " 2>&1").c_str(), "r");
-    Outcome outcome;
-    char buffer[4096];
-    while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, got);
-    const int status = pclose(pipe);
-    if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
-    return outcome;
-  }
-
   static std::string bytes(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -83,7 +70,7 @@ class PlanCommandTest : public ::testing::Test {
 
 TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
   for (const char* place : {"", " --no-place"}) {
-    const Outcome outcome = run("plan" + graph() + "--budget 60% --out " + file("plan.json") + place);
+    const Outcome outcome = run_command("plan" + graph() + "--budget 60% --out " + file("plan.json") + place);
     ASSERT_EQ(outcome.code, 0) << outcome.output;
     const scheduler::Graph read = scheduler::read_graph(file("graph.json"));
     const scheduler::Plan plan = scheduler::read_plan(file("plan.json"));
@@ -96,14 +83,14 @@ TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
 }
 
 TEST_F(PlanCommandTest, SameSeedSameFile) {
-  ASSERT_EQ(run("plan" + graph() + "--budget 60% --seed 3 --out " + file("a.json")).code, 0);
-  ASSERT_EQ(run("plan" + graph() + "--budget 60% --seed 3 --out " + file("b.json")).code, 0);
+  ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("a.json")).code, 0);
+  ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("b.json")).code, 0);
   EXPECT_FALSE(bytes(file("a.json")).empty());
   EXPECT_EQ(bytes(file("a.json")), bytes(file("b.json")));
 }
 
 TEST_F(PlanCommandTest, SweepNeverRises) {
-  const Outcome outcome = run("plan" + graph() + "--sweep --budgets 10%,50%,60%,70%,80%,90%,100%");
+  const Outcome outcome = run_command("plan" + graph() + "--sweep --budgets 10%,50%,60%,70%,80%,90%,100%");
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_THAT(outcome.output, HasSubstr("impossible"));
   EXPECT_THAT(outcome.output, HasSubstr("smallest budget planned"));
@@ -124,35 +111,36 @@ TEST_F(PlanCommandTest, SweepNeverRises) {
 }
 
 TEST_F(PlanCommandTest, ImpossibleBudgetNamesTheSmallest) {
-  const Outcome outcome = run("plan" + graph() + "--budget 1KiB");
+  const Outcome outcome = run_command("plan" + graph() + "--budget 1KiB");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.output,
               HasSubstr("the smallest budget planned is 4.0 KiB (4096 bytes), and no smaller one is possible"));
 }
 
 TEST_F(PlanCommandTest, SimulatesTheOnlinePolicy) {
-  const Outcome outcome = run("simulate" + graph() + "--budget 70% --policy online --out " + file("online.json"));
+  const Outcome outcome =
+      run_command("simulate" + graph() + "--budget 70% --policy online --out " + file("online.json"));
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   const scheduler::Plan plan = scheduler::read_plan(file("online.json"));
   const scheduler::Simulation simulation = scheduler::simulate(scheduler::read_graph(file("graph.json")), plan);
   EXPECT_EQ(simulation.cost, plan.cost);
   EXPECT_GT(simulation.recomputed_ops, 0);
-  EXPECT_EQ(run("simulate" + graph() + "--budget 1KiB").code, 2);
+  EXPECT_EQ(run_command("simulate" + graph() + "--budget 1KiB").code, 2);
 }
 
 TEST_F(PlanCommandTest, WrongUsageAndDamagedFiles) {
-  EXPECT_EQ(run("plan --help").code, 0);
-  EXPECT_EQ(run("simulate --help").code, 0);
-  EXPECT_EQ(run("plan --budget 40%").code, 64);
-  EXPECT_EQ(run("plan" + graph()).code, 64);
-  EXPECT_EQ(run("plan" + graph() + "--budget 40% --sweep").code, 64);
-  EXPECT_THAT(run("plan" + graph() + "--budget lots").output,
+  EXPECT_EQ(run_command("plan --help").code, 0);
+  EXPECT_EQ(run_command("simulate --help").code, 0);
+  EXPECT_EQ(run_command("plan --budget 40%").code, 64);
+  EXPECT_EQ(run_command("plan" + graph()).code, 64);
+  EXPECT_EQ(run_command("plan" + graph() + "--budget 40% --sweep").code, 64);
+  EXPECT_THAT(run_command("plan" + graph() + "--budget lots").output,
               HasSubstr("a budget is 'lots', but can be: bytes, 512MiB"));
-  EXPECT_EQ(run("plan" + graph() + "--budget -5%").code, 64);
+  EXPECT_EQ(run_command("plan" + graph() + "--budget -5%").code, 64);
   std::ofstream(file("bad.json"))
       << R"({"format": "tidemark-graph", "version": 1, "buffers": [{"bytes": 1}, {"bytes": 1}],
       "ops": [{"cost": 1, "reads": [1], "writes": [0]}, {"cost": 1, "reads": [0], "writes": [1]}]})";
-  const Outcome outcome = run("plan --budget 1KiB --graph " + file("bad.json"));
+  const Outcome outcome = run_command("plan --budget 1KiB --graph " + file("bad.json"));
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.output, HasSubstr("op 0 reads buffer 1 before op 1 writes it"));
 }

@@ -1,0 +1,26 @@
+// Runs the tidemark command.
+#pragma once
+
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <string>
+
+namespace tidemark::test {
+
+struct Outcome {
+  int code = -1;
+  std::string output;  // both streams
+};
+
+inline Outcome run_command(const std::string& arguments) {
+  std::FILE* pipe = popen((std::string(TIDEMARK_COMMAND) + " " + arguments + " 2>&1").c_str(), "r");
+  Outcome outcome;
+  char buffer[4096];
+  while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, got);
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) outcome.code = WEXITSTATUS(status);
+  return outcome;
+}
+
+}  // namespace tidemark::test
