@@ -227,8 +227,38 @@ Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work
     }
   }
   result.instant = peak.instant;
-  result.extra = std::max({peak.in_whole(work / 16), most, absent_cost(program)});
+  result.extra = std::max({peak.in_whole(work / 8), most, absent_cost(program)});
   return result;
+}
+
+std::vector<OpId> narrow_instants(const Program& program, std::int64_t budget) {
+  constexpr std::size_t kNeeding = 8;
+  constexpr std::size_t kLeaving = 6;
+  std::vector<std::pair<double, OpId>> needed;
+  std::vector<std::pair<double, OpId>> left_out;
+  Sweep(program).run([&](OpId t, Instant& instant) {
+    const std::int64_t excess = instant.needed + instant.optional - budget;
+    const bool binds = excess > 0 && instant.optional > 0;
+    needed.emplace_back(binds ? static_cast<double>(instant.needed) : 0, t);
+    left_out.emplace_back(binds ? static_cast<double>(excess) / static_cast<double>(instant.optional) : 0, t);
+  });
+  std::vector<OpId> narrow;
+  const auto add_tops = [&](const std::vector<std::pair<double, OpId>>& values, std::size_t most) {
+    std::vector<std::pair<double, OpId>> tops;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double before = i > 0 ? values[i - 1].first : 0;
+      const double after = i + 1 < values.size() ? values[i + 1].first : 0;
+      if (values[i].first > before && values[i].first >= after) tops.emplace_back(-values[i].first, values[i].second);
+    }
+    std::sort(tops.begin(), tops.end());
+    tops.resize(std::min(most, tops.size()));
+    for (const auto& [value, t] : tops) {
+      if (std::find(narrow.begin(), narrow.end(), t) == narrow.end()) narrow.push_back(t);
+    }
+  };
+  add_tops(left_out, kLeaving);
+  add_tops(needed, kNeeding);
+  return narrow;
 }
 
 std::int64_t least_budget(const Program& program) {

@@ -21,6 +21,10 @@ std::int64_t most_in_place(const Program& program, OpId op);
 // most. `work` counts arcs of the networks looked at.
 Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work);
 
+// Instants above the budget where an op needs more for itself than its neighbours do, or where the larger part of what
+// may be left out has to be: the first of each kind.
+std::vector<OpId> narrow_instants(const Program& program, std::int64_t budget);
+
 // Below it no plan exists.
 std::int64_t least_budget(const Program& program);
 

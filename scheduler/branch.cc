@@ -24,6 +24,8 @@ class Branching {
   Branching(Closure& closure, std::int64_t budget, std::int64_t work)
       : closure_(closure), room_(static_cast<double>(budget - closure.needed())), end_(closure.work() + work) {}
 
+  const Closure::Choice& best() const { return best_; }
+
   double run() {
     Part whole;
     measure(whole);
@@ -70,6 +72,7 @@ class Branching {
     tangent.at = choice.cost;
     tangent.slope = static_cast<double>(choice.bytes) - room_;
     part.bound = std::max(part.bound, choice.value - price * room_);
+    if (tangent.slope <= 0 ? choice.cost < fitting_ : fitting_ == kInfinite) best_ = choice;
     if (tangent.slope <= 0) fitting_ = std::min(fitting_, choice.cost);
     return tangent;
   }
@@ -119,12 +122,16 @@ class Branching {
   const double room_;
   const std::int64_t end_;
   double fitting_ = kInfinite;  // the cheapest choice seen that fits
+  Closure::Choice best_;
 };
 
 }  // namespace
 
-double whole_bound(Closure& closure, std::int64_t budget, std::int64_t work) {
-  return Branching(closure, budget, work).run();
+double whole_bound(Closure& closure, std::int64_t budget, std::int64_t work, Closure::Choice* choice) {
+  Branching branching(closure, budget, work);
+  const double bound = branching.run();
+  if (choice != nullptr) *choice = branching.best();
+  return bound;
 }
 
 }  // namespace tidemark::scheduler

@@ -8,7 +8,8 @@
 namespace tidemark::scheduler {
 
 // No plan within the budget costs less, and none holds only parts of buffers: at least closure.bound(budget). The
-// search ends after `work` arcs of networks looked at, which leaves a bound that is lower.
-double whole_bound(Closure& closure, std::int64_t budget, std::int64_t work);
+// search ends after `work` arcs of networks looked at, which leaves a bound that is lower. `choice` becomes the
+// cheapest one seen that fits, or where there is none, one that nearly does.
+double whole_bound(Closure& closure, std::int64_t budget, std::int64_t work, Closure::Choice* choice = nullptr);
 
 }  // namespace tidemark::scheduler

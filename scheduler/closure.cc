@@ -13,13 +13,14 @@ constexpr double kMostFlow = 0x1p57;
 
 }  // namespace
 
-Closure::Closure(const Program& program, OpId instant) : program_(program), instant_(instant) {
+Closure::Closure(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted)
+    : program_(program), instant_(instant), until_(until) {
   node_.assign(static_cast<std::size_t>(program.op_count), -1);
-  find_members();
+  find_members(wanted);
   build();
 }
 
-void Closure::find_members() {
+void Closure::find_members(std::span<const BufferId> wanted) {
   const OpId t = instant_;
   std::vector<char> free(static_cast<std::size_t>(program_.buffer_count), 0);  // touched by the op
   std::vector<std::int32_t> member(static_cast<std::size_t>(program_.buffer_count), -1);
@@ -44,10 +45,21 @@ void Closure::find_members() {
       free[b] = 1;
       continue;
     }
+    if (until_ < program_.op_count) {
+      const auto next = std::upper_bound(users.begin(), users.end(), t);
+      if (next == users.end() || *next > until_) continue;
+    }
     optional_ += program_.bytes[b];
     member[b] = static_cast<std::int32_t>(members_.size());
-    members_.push_back({b, producer, true, -1, -1, {}});
+    members_.push_back({b, producer, true, false, -1, -1, {}});
     marked[producer] = 1;
+  }
+  for (BufferId b : wanted) {
+    const OpId producer = program_.producer[b];
+    if (free[b] || member[b] >= 0 || producer >= t) continue;
+    member[b] = static_cast<std::int32_t>(members_.size());
+    members_.push_back({b, again(producer) ? producer : -1, false, true, -1, -1, {}});
+    if (again(producer)) marked[producer] = 1;
   }
   for (OpId op = t; op-- > 0;) {
     if (!marked[op]) continue;
@@ -58,7 +70,7 @@ void Closure::find_members() {
       const OpId producer = program_.producer[b];
       if (member[b] < 0) {
         member[b] = static_cast<std::int32_t>(members_.size());
-        members_.push_back({b, again(producer) ? producer : -1, false, -1, -1, {}});
+        members_.push_back({b, again(producer) ? producer : -1, false, false, -1, -1, {}});
         if (again(producer)) marked[producer] = 1;
       }
       Member& m = members_[static_cast<std::size_t>(member[b])];
@@ -79,7 +91,7 @@ void Closure::build() {
       m.node = node_[m.producer];
       continue;
     }
-    if (m.readers.size() == 1) {
+    if (m.readers.size() == 1 && !m.wanted) {
       m.node = node_[m.readers[0]];
     } else {
       m.node = network_.add_node();
@@ -87,6 +99,32 @@ void Closure::build() {
     }
     if (m.producer >= 0) m.arc = network_.add_arc(m.node, node_[m.producer], 0);
   }
+}
+
+std::int64_t Closure::capacity(double cost) const {
+  const double exact = cost * scale_;
+  return exact < static_cast<double>(cap_) ? static_cast<std::int64_t>(exact) : cap_;
+}
+
+void Closure::charge(std::span<const double> stays, std::span<const double> lacks) {
+  for (Member& m : members_) {
+    m.charge_stays = stays.empty() ? 0 : stays[static_cast<std::size_t>(m.buffer)];
+    m.charge_lacks = lacks.empty() || !m.wanted ? 0 : lacks[static_cast<std::size_t>(m.buffer)];
+  }
+}
+
+std::vector<BufferId> Closure::may_stay() const {
+  std::vector<BufferId> buffers;
+  for (const Member& m : members_) buffers.push_back(m.buffer);
+  return buffers;
+}
+
+std::vector<BufferId> Closure::may_lack() const {
+  std::vector<BufferId> buffers;
+  for (const Member& m : members_) {
+    if (m.wanted) buffers.push_back(m.buffer);
+  }
+  return buffers;
 }
 
 Closure::Choice Closure::choose(double price) {
@@ -97,19 +135,19 @@ Closure::Choice Closure::choose(double price) {
   std::vector<std::int64_t> in(ops, 1);
   std::vector<std::int64_t> out(ops, 1);
   for (const Member& m : members_) {
-    const double exact = price * scale_ * static_cast<double>(program_.bytes[m.buffer]);
-    const std::int64_t capacity = exact < static_cast<double>(cap_) ? static_cast<std::int64_t>(exact) : cap_;
+    const std::int64_t stays = capacity(price * static_cast<double>(program_.bytes[m.buffer]) + m.charge_stays);
+    if (m.wanted) network_.set_source(m.node, capacity(m.charge_lacks));
     if (m.required) {
-      source[static_cast<std::size_t>(m.node)] += capacity;
+      source[static_cast<std::size_t>(m.node)] += stays;
     } else if (m.arc >= 0) {
-      network_.set_capacity(m.arc, capacity);
-      in[static_cast<std::size_t>(node_[m.producer])] += capacity;
+      network_.set_capacity(m.arc, stays);
+      in[static_cast<std::size_t>(node_[m.producer])] += stays;
     } else if (static_cast<std::size_t>(m.node) < ops) {
-      sink[static_cast<std::size_t>(m.node)] += capacity;
+      sink[static_cast<std::size_t>(m.node)] += stays;
     } else {
-      network_.set_sink(m.node, capacity);
+      network_.set_sink(m.node, stays);
     }
-    for (OpId reader : m.readers) out[static_cast<std::size_t>(node_[reader])] += capacity;
+    for (OpId reader : m.readers) out[static_cast<std::size_t>(node_[reader])] += stays;
   }
   for (std::size_t i = 0; i < ops; ++i) {
     if (forced_[i] == Side::kReruns) source[i] += out[i] + sink[i];
@@ -122,6 +160,7 @@ Closure::Choice Closure::choose(double price) {
   choice.value = static_cast<double>(network_.cut()) / scale_;
   choice.stays.assign(static_cast<std::size_t>(program_.buffer_count), 0);
   choice.reruns.assign(static_cast<std::size_t>(program_.op_count), 0);
+  choice.lacks.assign(static_cast<std::size_t>(program_.buffer_count), 0);
   for (OpId op : ops_) {
     if (!network_.on_source_side(node_[op])) continue;
     choice.reruns[op] = 1;
@@ -130,8 +169,14 @@ Closure::Choice Closure::choose(double price) {
   for (const Member& m : members_) {
     const auto runs = [&](OpId op) { return choice.reruns[op] != 0; };
     if (m.producer >= 0 && runs(m.producer)) continue;
-    if (!m.required && std::none_of(m.readers.begin(), m.readers.end(), runs)) continue;
+    if (m.wanted && !network_.on_source_side(m.node)) {
+      choice.lacks[m.buffer] = 1;
+      choice.cost += m.charge_lacks;
+      continue;
+    }
+    if (!m.required && !m.wanted && std::none_of(m.readers.begin(), m.readers.end(), runs)) continue;
     choice.stays[m.buffer] = 1;
+    choice.cost += m.charge_stays;
     choice.bytes += program_.bytes[m.buffer];
   }
   return choice;
@@ -146,7 +191,7 @@ double Closure::highest_price() const {
 std::int64_t Closure::bytes_of(OpId op) const {
   std::int64_t bytes = 0;
   for (const Member& m : members_) {
-    if (m.required && m.producer == op) bytes += program_.bytes[m.buffer];
+    if ((m.required || m.wanted) && m.producer == op) bytes += program_.bytes[m.buffer];
   }
   return bytes;
 }

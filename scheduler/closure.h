@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "scheduler/flow.h"
@@ -13,16 +14,24 @@ namespace tidemark::scheduler {
 // holds for each buffer that such a rerun reads. At a given price of a byte, the cheapest choice is a minimum cut.
 class Closure {
  public:
-  Closure(const Program& program, OpId instant);
+  Closure(const Program& program, OpId instant) : Closure(program, instant, program.op_count, {}) {}
+  // Only of what happens before op `until` runs. Of `wanted`, each may be available by then too.
+  Closure(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted);
 
   struct Choice {
     double price = 0;
-    double value = 0;          // cost of the reruns + price * bytes that stay, rounded down: no choice has less
-    double cost = 0;           // of the reruns
+    double value = 0;          // cost + price * bytes that stay, rounded down: no choice has less
+    double cost = 0;           // of the reruns, what is charged for what stays, and for what is wanted and not there
     std::int64_t bytes = 0;    // of what stays beyond needed()
     std::vector<char> stays;   // by buffer: resident at the instant though the op does not touch it
     std::vector<char> reruns;  // by op
+    std::vector<char> lacks;   // by buffer: wanted, and not there
   };
+  // Charges by buffer from now on: for staying, and for being wanted and not there. None is below 0.
+  void charge(std::span<const double> stays, std::span<const double> lacks);
+  // What a choice may let stay, and what of `wanted` it may lack.
+  std::vector<BufferId> may_stay() const;
+  std::vector<BufferId> may_lack() const;
   // Bytes that any plan holds at the instant, and those that a later op reads and that may be left out.
   std::int64_t needed() const { return needed_; }
   std::int64_t optional() const { return optional_; }
@@ -44,16 +53,21 @@ class Closure {
     BufferId buffer;
     OpId producer;              // -1 where it cannot be computed again
     bool required;              // a later first run reads it
+    bool wanted;                // and not required
     std::int32_t arc;           // whose capacity that is; -1 where it is part of a node's source or sink
     std::int32_t node;          // whose
     std::vector<OpId> readers;  // reruns that would read it
+    double charge_stays = 0;
+    double charge_lacks = 0;
   };
 
-  void find_members();
+  std::int64_t capacity(double cost) const;
+  void find_members(std::span<const BufferId> wanted);
   void build();
 
   const Program& program_;
   const OpId instant_;
+  const OpId until_;
   FlowNetwork network_;
   std::vector<std::int32_t> node_;  // of an op; -1 outside the network
   std::vector<OpId> ops_;           // their nodes are the first

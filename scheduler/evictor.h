@@ -26,6 +26,8 @@ class Evictor {
   void release(BufferId buffer, std::vector<Step>& steps);
   void pin(BufferId buffer);
 
+  std::int64_t work() const { return work_; }  // ops looked at for scores
+
  private:
   struct BufferState {
     std::int64_t bytes = 0;
@@ -116,6 +118,7 @@ class Evictor {
   mutable std::vector<std::int32_t> seen_;  // visit marks by op
   mutable std::int32_t visit_ = 0;
   mutable std::vector<OpId> found_;
+  mutable std::int64_t work_ = 0;
 };
 
 }  // namespace tidemark::scheduler

@@ -53,6 +53,7 @@ double Evictor::rerun_cost(BufferId b, double most) const {
       if (!at(w).resident) needed_by(w);
     }
   }
+  work_ += static_cast<std::int64_t>(found_.size()) + 1;
   return cost;
 }
 

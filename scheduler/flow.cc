@@ -8,6 +8,7 @@ void FlowNetwork::build() {
   const std::size_t n = source_.size();
   if (first_.size() != n + 1 || halves_.size() != 2 * arcs_.size()) {
     size_ = static_cast<std::int32_t>(n);
+    out_ = size_ + 1;
     first_.assign(n + 1, 0);
     for (const Arc& arc : arcs_) {
       ++first_[static_cast<std::size_t>(arc.from) + 1];
@@ -35,13 +36,13 @@ void FlowNetwork::build() {
   arrived_ = 0;
 }
 
-// Heights become distances to the sink; size_ where it cannot be reached.
+// Heights become distances to the sink; out_ where it cannot be reached.
 void FlowNetwork::relabel_all() {
   const auto n = static_cast<std::size_t>(size_);
-  height_.assign(n, size_);
+  height_.assign(n, out_);
   current_.assign(first_.begin(), first_.end() - 1);
-  count_.assign(n + 1, 0);
-  active_.resize(n + 1);
+  count_.assign(n + 2, 0);
+  active_.resize(n + 2);
   for (auto& list : active_) list.clear();
   highest_ = 0;
   std::vector<std::int32_t> queue;
@@ -55,9 +56,9 @@ void FlowNetwork::relabel_all() {
     for (std::int32_t h = first_[v]; h < first_[v + 1]; ++h) {
       const Half& half = halves_[static_cast<std::size_t>(h)];
       const auto u = static_cast<std::size_t>(half.to);
-      if (height_[u] < size_ || halves_[static_cast<std::size_t>(half.twin)].residual <= 0) continue;
-      height_[u] = std::min(height_[v] + 1, size_);
-      if (height_[u] < size_) queue.push_back(half.to);
+      if (height_[u] < out_ || halves_[static_cast<std::size_t>(half.twin)].residual <= 0) continue;
+      height_[u] = height_[v] + 1;
+      queue.push_back(half.to);
     }
   }
   for (std::int32_t v : queue) {
@@ -70,14 +71,14 @@ void FlowNetwork::relabel_all() {
 
 void FlowNetwork::activate(std::int32_t node) {
   const std::int32_t height = height_[static_cast<std::size_t>(node)];
-  if (height >= size_) return;
+  if (height >= out_) return;
   active_[static_cast<std::size_t>(height)].push_back(node);
   highest_ = std::max(highest_, height);
 }
 
 void FlowNetwork::discharge(std::int32_t node) {
   const auto v = static_cast<std::size_t>(node);
-  while (excess_[v] > 0 && height_[v] < size_) {
+  while (excess_[v] > 0 && height_[v] < out_) {
     if (height_[v] == 1 && to_sink_[v] > 0) {
       const std::int64_t moved = std::min(excess_[v], to_sink_[v]);
       to_sink_[v] -= moved;
@@ -103,7 +104,7 @@ void FlowNetwork::discharge(std::int32_t node) {
     }
     // Nowhere lower to push to: one above the lowest neighbour, or out where its height would leave a gap below.
     const std::int32_t before = height_[v];
-    std::int32_t lowest = to_sink_[v] > 0 ? 0 : size_;
+    std::int32_t lowest = to_sink_[v] > 0 ? 0 : out_;
     for (std::int32_t h = first_[v]; h < first_[v + 1]; ++h) {
       const Half& half = halves_[static_cast<std::size_t>(h)];
       if (half.residual > 0) lowest = std::min(lowest, height_[static_cast<std::size_t>(half.to)]);
@@ -114,15 +115,15 @@ void FlowNetwork::discharge(std::int32_t node) {
     const bool gap = --count_[static_cast<std::size_t>(before)] == 0;
     if (gap) {
       for (std::size_t u = 0; u < height_.size(); ++u) {
-        if (height_[u] < before || height_[u] >= size_) continue;
+        if (height_[u] < before || height_[u] >= out_) continue;
         if (u != v) --count_[static_cast<std::size_t>(height_[u])];
-        height_[u] = size_;
+        height_[u] = out_;
       }
       work_ += size_;
       return;
     }
-    height_[v] = std::min(lowest + 1, size_);
-    if (height_[v] < size_) ++count_[static_cast<std::size_t>(height_[v])];
+    height_[v] = std::min(lowest + 1, out_);
+    if (height_[v] < out_) ++count_[static_cast<std::size_t>(height_[v])];
   }
 }
 

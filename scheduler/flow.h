@@ -28,7 +28,7 @@ class FlowNetwork {
 
   // Finds a minimum cut and gives its value. Nodes from which the sink can no longer be reached are its source side.
   std::int64_t cut();
-  bool on_source_side(std::int32_t node) const { return height_[static_cast<std::size_t>(node)] >= size_; }
+  bool on_source_side(std::int32_t node) const { return height_[static_cast<std::size_t>(node)] >= out_; }
   // Arcs looked at, so that callers can bound their work.
   std::int64_t work() const { return work_; }
 
@@ -53,6 +53,7 @@ class FlowNetwork {
   std::vector<std::int64_t> source_;
   std::vector<std::int64_t> sink_;
   std::int32_t size_ = 0;
+  std::int32_t out_ = 0;  // height of nodes that cannot reach the sink; the longest way has size_ arcs
 
   std::vector<std::int32_t> first_;  // node -> its halves
   std::vector<Half> halves_;
@@ -62,7 +63,7 @@ class FlowNetwork {
   std::vector<std::int64_t> excess_;
   std::vector<std::int64_t> to_sink_;
   std::vector<std::vector<std::int32_t>> active_;  // by height
-  std::vector<std::int32_t> count_;                // nodes of a height below size_
+  std::vector<std::int32_t> count_;                // nodes of a height below out_
   std::int32_t highest_ = 0;
   std::int64_t arrived_ = 0;
   std::int64_t relabels_ = 0;

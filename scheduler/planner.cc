@@ -7,6 +7,7 @@
 #include "scheduler/bound.h"
 #include "scheduler/evictor.h"
 #include "scheduler/exact.h"
+#include "scheduler/joint.h"
 #include "scheduler/odd_sizes.h"
 #include "scheduler/place.h"
 #include "scheduler/program.h"
@@ -18,12 +19,14 @@ namespace tidemark::scheduler {
 namespace {
 
 // Arcs of the bound's networks, states of the exact search, and at most how often placement asks for a lower peak.
-constexpr std::int64_t kBoundWork = 200'000'000;
+constexpr std::int64_t kMostBoundWork = 200'000'000;
 constexpr std::int64_t kBriefBoundWork = 5'000'000;
 constexpr std::int64_t kExactStates = 30'000;
 constexpr int kTightenings = 6;
 constexpr std::int64_t kMostRetried = 3000;  // ops of a program
-constexpr std::int64_t kMostOnline = 20;     // runs an op in a trace of the online policy
+constexpr std::int64_t kMostOnline = 20;     // runs an op in a trace of the online policy, where that is no more than
+constexpr std::int64_t kMostOnlineRuns = 60'000;
+constexpr std::int64_t kMostOnlineWork = 30'000'000;
 
 // Temperatures at first, in costs of a typical rerun.
 constexpr double kHot = 2.0;
@@ -40,13 +43,15 @@ class Planner {
         exact_(small_enough(program_)) {}
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
-    auto found = attempt(budget, full_work(), kBoundWork);
+    auto found = attempt(budget, full_work(), bound_work());
     if (smaller != nullptr && (!found || smaller->cost <= found->cost)) return for_more(*smaller, budget);
-    if (found || smaller != nullptr || !retried() || scheduler::least_budget(program_) > budget) return found;
-    // A plan for less is a plan, and what a search finds does not always grow with the budget.
-    const Plan& least = smallest();
-    if (least.budget <= budget) return for_more(least, budget);
-    return std::nullopt;
+    if (!found && smaller == nullptr && retried() && scheduler::least_budget(program_) <= budget) {
+      // A plan for less is a plan, and what a search finds does not always grow with the budget.
+      const Plan& least = smallest();
+      if (least.budget <= budget) return for_more(least, budget);
+    }
+    if (found) raise_bound(*found);
+    return found;
   }
 
   Plan run(std::int64_t budget) {
@@ -69,9 +74,18 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t small = std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 100'000'000);
-    const std::int64_t work = n > 1000 ? std::max(small, small / 1100 * n) : small;
+    const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 80);
+    const std::int64_t small =
+        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 18'000'000) + 10'000 * over * over;
+    const std::int64_t work = n > 1000 ? small / 1000 * n : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
+  }
+  std::int64_t bound_work() const { return std::min(10'000'000 + 200'000 * ops(), kMostBoundWork); }
+  // Of the bound of several instants, where the plan is not proven the best without it.
+  std::int64_t joint_work() const {
+    const std::int64_t work = 50'000 * ops();
+    return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 400'000'000)
+                                            : std::min<std::int64_t>(work, 100'000'000);
   }
   // What a refusal takes is several of these.
   std::int64_t brief_work() const {
@@ -90,6 +104,7 @@ class Planner {
 
   std::optional<Plan> attempt(std::int64_t budget, std::int64_t work, std::int64_t bound_work) {
     Bound bound = lower_bound(program_, budget, bound_work);
+    instant_ = bound.instant;
     if (bound.least_budget > budget || start_end() > budget) return std::nullopt;
     if (exact_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
@@ -127,7 +142,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 250 ? 10 : ops() <= 600 ? 3 : 1;
+    const int usual = ops() <= 250 ? 14 : ops() <= 600 ? 3 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
@@ -205,6 +220,7 @@ class Planner {
     std::vector<Step> steps;
     std::size_t seen = 0;
     std::int64_t runs = 0;
+    const std::int64_t most_runs = std::max(std::min(kMostOnline * (ops() + 25), kMostOnlineRuns), 3 * ops());
     const auto dies_by = [&](BufferId b, OpId op) {
       const auto users = program_.users[b];
       const OpId last = users.empty() ? program_.producer[b] : users.back();
@@ -221,7 +237,7 @@ class Planner {
       }
       if (evictor.admit(op, releases, steps)) return std::nullopt;
       for (; seen < steps.size(); ++seen) runs += steps[seen].kind == Step::Kind::kRun;
-      if (runs > kMostOnline * (ops() + 25)) return std::nullopt;
+      if (runs > most_runs || evictor.work() > kMostOnlineWork) return std::nullopt;
     }
     for (BufferId b : graph_.keep) {
       evictor.pin(b);
@@ -273,10 +289,19 @@ class Planner {
     return *smallest_;
   }
 
-  Plan for_more(Plan plan, std::int64_t budget) const {
+  Plan for_more(Plan plan, std::int64_t budget) {
     plan.budget = budget;
-    plan.lower_bound = program_.base_cost + lower_bound(program_, budget, kBoundWork).extra;
+    const Bound bound = lower_bound(program_, budget, bound_work());
+    plan.lower_bound = program_.base_cost + bound.extra;
+    instant_ = bound.instant;
+    raise_bound(plan);
     return plan;
+  }
+
+  void raise_bound(Plan& plan) const {
+    if (instant_ < 0 || plan.lower_bound >= plan.cost * (1 - 1e-9)) return;
+    const double extra = joint_bound(program_, plan.budget, instant_, plan.cost - program_.base_cost, joint_work());
+    plan.lower_bound = std::max(plan.lower_bound, program_.base_cost + extra);
   }
 
   const Graph& graph_;
@@ -285,6 +310,7 @@ class Planner {
   const std::int64_t units_;  // of a byte
   bool exact_;                // the exact search finishes
   std::optional<Plan> smallest_;
+  OpId instant_ = -1;  // where the bound of the last budget is decided
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "scheduler/bound.h"
 #include "scheduler/branch.h"
 #include "scheduler/closure.h"
+#include "scheduler/joint.h"
 #include "scheduler/program.h"
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/oracle.h"
@@ -138,6 +139,35 @@ TEST(Bound, InWholeBuffersIsNeverLowerAndNeverAboveAPlan) {
   EXPECT_GT(higher, 20);
 }
 
+// Op 0 makes a (4 units) for the first full instant and for the end, op 2 makes b likewise; neither fits beside what
+// the full instants need, so each runs twice. One instant alone sees one of the two reruns.
+TEST(Bound, InstantsTogether) {
+  Graph graph;
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  const BufferId first = add_buffer(graph, 8);
+  const BufferId second = add_buffer(graph, 8);
+  const BufferId small = add_buffer(graph, 1);
+  const BufferId end = add_buffer(graph, 1);
+  add_op(graph, 3, {}, {a});
+  const OpId full = add_op(graph, 1, {}, {first});
+  add_op(graph, 1, {a}, {small});
+  add_op(graph, 5, {}, {b});
+  const OpId full_again = add_op(graph, 1, {}, {second});
+  add_op(graph, 1, {a, b, small}, {end});
+  graph.keep = {end};
+  const Program program = compile(graph);
+  const std::int64_t budget = 10 * kUnit;
+  const auto best = cheapest_plan(graph, budget);
+  ASSERT_TRUE(best.has_value());
+  EXPECT_NEAR(*best - program.base_cost, 3 + 3 + 5, 1e-9);
+  Closure alone(program, full_again);
+  EXPECT_NEAR(whole_bound(alone, budget, 1'000'000), 3 + 5, 1e-6);
+  EXPECT_NEAR(joint_bound(program, budget, full_again, 100, 10'000'000), 3 + 3 + 5, 0.1);
+  EXPECT_NEAR(joint_bound(program, budget, full, 100, 10'000'000), 3 + 3 + 5, 0.1);
+  EXPECT_LE(joint_bound(program, budget, full, 100, 0), 3 + 1e-6) << "without work, what one instant says";
+}
+
 // What takes no bytes frees none, and views cost nothing.
 TEST(Bound, EmptyBuffersAndFreeOpsAreNoItems) {
   std::mt19937_64 rng(29);
@@ -210,6 +240,7 @@ TEST(Plan, AgainstTheExactOptimum) {
   int feasible = 0;
   double excess = 0;
   int judged = 0;
+  int raised = 0;  // where several instants say more than one
   for (int i = 0; judged < 2000; ++i) {
     const Graph graph = random_graph(rng, {.ops = 4 + static_cast<int>(rng() % 9), .features = i % 2 == 0});
     if (graph.buffers.size() > 18) continue;
@@ -219,7 +250,13 @@ TEST(Plan, AgainstTheExactOptimum) {
     const auto best = cheapest_plan(graph, budget);
     if (best) {
       const Program program = compile(graph);
-      EXPECT_LE(program.base_cost + lower_bound(program, budget, 1'000'000).extra, *best + 1e-9);
+      const Bound bound = lower_bound(program, budget, 1'000'000);
+      EXPECT_LE(program.base_cost + bound.extra, *best + 1e-9);
+      for (OpId t = program.first_op; t < program.op_count; t += 3) {
+        const double joint = joint_bound(program, budget, t, program.base_cost, 300'000);
+        EXPECT_LE(program.base_cost + joint, *best + 1e-6);
+        raised += bound.instant >= 0 && joint > bound.extra * (1 + 1e-6) + 1e-6;
+      }
     }
     try {
       const Plan p = plan(graph, budget, {.place = false});
@@ -238,6 +275,7 @@ TEST(Plan, AgainstTheExactOptimum) {
     }
   }
   EXPECT_EQ(missed, 0);
+  EXPECT_GT(raised, 50);
   EXPECT_GT(feasible, 500);
   EXPECT_GE(optimal, feasible * 98 / 100);
   EXPECT_LE(excess / feasible, 0.001);
