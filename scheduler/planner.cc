@@ -76,7 +76,7 @@ class Planner {
     const std::int64_t n = ops();
     const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 80);
     const std::int64_t small =
-        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 18'000'000) + 10'000 * over * over;
+        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 22'000'000) + 10'000 * over * over;
     const std::int64_t work = n > 1000 ? small / 1000 * n : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
@@ -142,7 +142,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 250 ? 14 : ops() <= 600 ? 3 : 1;
+    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 14 : ops() <= 600 ? 3 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
