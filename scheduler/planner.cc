@@ -74,7 +74,7 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 80);
+    const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 75);
     const std::int64_t small =
         std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 22'000'000) + 10'000 * over * over;
     const std::int64_t work = n > 1000 ? small / 1000 * n : small;
@@ -83,7 +83,7 @@ class Planner {
   std::int64_t bound_work() const { return std::min(10'000'000 + 200'000 * ops(), kMostBoundWork); }
   // Of the bound of several instants, where the plan is not proven the best without it.
   std::int64_t joint_work() const {
-    const std::int64_t work = 50'000 * ops();
+    const std::int64_t work = 40'000 * ops();
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 400'000'000)
                                             : std::min<std::int64_t>(work, 100'000'000);
   }
@@ -142,7 +142,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 14 : ops() <= 600 ? 3 : 1;
+    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 12 : ops() <= 600 ? 3 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {
