@@ -76,14 +76,14 @@ class Planner {
     const std::int64_t n = ops();
     const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 75);
     const std::int64_t small =
-        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 22'000'000) + 10'000 * over * over;
+        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 19'000'000) + 10'500 * over * over;
     const std::int64_t work = n > 1000 ? small / 1000 * n : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
   std::int64_t bound_work() const { return std::min(10'000'000 + 200'000 * ops(), kMostBoundWork); }
   // Of the bound of several instants, where the plan is not proven the best without it.
   std::int64_t joint_work() const {
-    const std::int64_t work = 40'000 * ops();
+    const std::int64_t work = std::max(std::min(40'000 * ops(), std::int64_t{20'000'000}), 15'000 * ops());
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 400'000'000)
                                             : std::min<std::int64_t>(work, 100'000'000);
   }
