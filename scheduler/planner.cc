@@ -142,7 +142,7 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 12 : ops() <= 600 ? 5 : 1;
+    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 24 : ops() <= 600 ? 5 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
     for (int walk = 0; walk < walks; ++walk) {

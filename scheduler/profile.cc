@@ -227,18 +227,40 @@ void Profile::change(Block& block, std::size_t first, std::size_t last, double b
   work_ += static_cast<std::int64_t>(last - first);
 }
 
+// The events of block b that are in (from, to], where the block is one of those from `first` to `last`.
+Profile::Range Profile::range(std::size_t b, std::size_t first, std::size_t last, Key from, Key to) const {
+  const auto& keys = blocks_[b].keys;
+  const auto after = [&](Key k) {
+    return static_cast<std::size_t>(std::upper_bound(keys.begin(), keys.end(), k) - keys.begin());
+  };
+  return {b == first ? after(from) : 0, b == last ? after(to) : keys.size()};
+}
+
 void Profile::add_after(Key from, Key to, double bytes) {
   const std::size_t first = block_of(from);
   const std::size_t last = block_of(to);
   for (std::size_t b = first; b <= last; ++b) {
-    Block& block = blocks_[b];
-    const auto at = [&](Key k) {
-      return static_cast<std::size_t>(std::upper_bound(block.keys.begin(), block.keys.end(), k) - block.keys.begin());
-    };
-    const std::size_t begin = b == first ? at(from) : 0;
-    const std::size_t end = b == last ? at(to) : block.keys.size();
-    if (begin < end) change(block, begin, end, bytes);
+    const Range events = range(b, first, last, from, to);
+    if (events.begin < events.end) change(blocks_[b], events.begin, events.end, bytes);
   }
+}
+
+double Profile::overflow_change(Key from, Key to, double bytes, double credit) const {
+  const std::size_t first = block_of(from);
+  const std::size_t last = block_of(to);
+  double more = 0;
+  for (std::size_t b = first; b <= last; ++b) {
+    const Block& block = blocks_[b];
+    ++work_;
+    const double line = room_ + credit - block.lift;
+    if (std::max(block.most, block.most + bytes) <= line) continue;
+    const Range events = range(b, first, last, from, to);
+    for (std::size_t i = events.begin; i < events.end; ++i) {
+      more += std::max(0.0, block.memory[i] + bytes - line) - std::max(0.0, block.memory[i] - line);
+    }
+    work_ += static_cast<std::int64_t>(events.end - events.begin) / 4;
+  }
+  return more;
 }
 
 void Profile::set_own(Key k, double own) {

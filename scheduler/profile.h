@@ -25,6 +25,9 @@ class Profile {
   void erase(Key k);
   void add_after(Key from, Key to, double bytes);  // to the events in (from, to]
   void set_own(Key k, double own);
+  // What overflow() would change by with `bytes` more, or fewer, at the events in (from, to], if the room were larger
+  // by `credit` before and after.
+  double overflow_change(Key from, Key to, double bytes, double credit) const;
   void set_room(double room);
 
   double room() const { return room_; }
@@ -59,7 +62,13 @@ class Profile {
     double overflow = 0;
   };
 
+  struct Range {
+    std::size_t begin;
+    std::size_t end;
+  };
+
   std::size_t block_of(Key k) const;  // the last block that begins at or before k
+  Range range(std::size_t b, std::size_t first, std::size_t last, Key from, Key to) const;
   void change(Block& block, std::size_t first, std::size_t last, double bytes);
   void refresh(Block& block);
   void split(std::size_t b);

@@ -67,24 +67,38 @@ void Search::mend() {
     const Schedule::Occurrence* first = schedule_.next(b, 0);
     if (first == nullptr || first->produced || schedule_.previous(b, first->key) != nullptr) continue;
     if (program_.at_start[b]) continue;
-    add_with_ancestors(program_.producer[b], Schedule::stage_of(first->key), 0, 0);
+    add_with_ancestors(program_.producer[b], Schedule::stage_of(first->key), 0, 0, 0);
   }
 }
 
-// Runs `op` again before `stage`; a read that is not in memory then is computed again as well with the given chance,
-// and always where it was never there.
-bool Search::add_with_ancestors(OpId op, OpId stage, double chance, int depth) {
+// Whether a read that is not in memory at event k is rather kept from its last use on than computed again: at random
+// with a chance, or by what the bytes cost in between as things are, with some noise.
+bool Search::rather_keep(BufferId b, Key k, double chance) {
+  if (chance != kWeigh) return uniform() >= chance;
+  const auto bytes = static_cast<double>(program_.bytes[b]);
+  const double more = schedule_.profile().overflow_change(schedule_.previous(b, k)->key, k, bytes, credit_);
+  if (penalty_ * more * 2 * uniform() > program_.cost[program_.producer[b]]) return false;
+  credit_ -= bytes;
+  return true;
+}
+
+// Runs `op` again before `stage`; a read that is not in memory then is kept until then or computed again as well, and
+// always computed again where it was never there. `pending` is the cost of the ops that wait for this one.
+bool Search::add_with_ancestors(OpId op, OpId stage, double chance, double pending, int depth) {
   if (stage > program_.rerun_until[op] || op >= stage) return false;
   const Key k = Schedule::key(op, stage);
   if (schedule_.contains(op, stage)) return true;
+  pending += program_.cost[op];
+  given_up_ = schedule_.extra() + floor_ + pending > limit_;
+  if (given_up_) return false;
   for (BufferId b : program_.reads[op]) {
     if (schedule_.live_before(b, k)) continue;
     const OpId producer = program_.producer[b];
     const bool must = schedule_.previous(b, k) == nullptr;
     if (must && producer < 0) return false;
     if (producer < 0 || stage > program_.rerun_until[producer] || schedule_.contains(producer, stage)) continue;
-    if (!must && (depth > 64 || uniform() >= chance)) continue;
-    if (!add_with_ancestors(producer, stage, chance, depth + 1) && must) return false;
+    if (!must && (depth > 64 || rather_keep(b, k, chance))) continue;
+    if (!add_with_ancestors(producer, stage, chance, pending, depth + 1) && (must || given_up_)) return false;
   }
   if (!schedule_.may_add(op, stage)) return false;
   add(op, stage);
@@ -112,13 +126,6 @@ void Search::remove_with_idle(OpId op, OpId stage) {
     const OpId at = Schedule::stage_of(before->key);
     if (at != producer && idle(producer, at)) remove_with_idle(producer, at);
   }
-}
-
-bool Search::recompute_at_next_use(BufferId b, Key after, double chance) {
-  const OpId producer = program_.producer[b];
-  const Schedule::Occurrence* use = schedule_.next(b, after);
-  if (producer < 0 || use == nullptr || use->produced) return false;
-  return add_with_ancestors(producer, Schedule::stage_of(use->key), chance, 0);
 }
 
 void Search::keep_if_best() {
@@ -234,7 +241,8 @@ void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
 
 void Search::cold_start() { load(base_); }
 
-// Recomputes something that lies idle over an instant above the room: of a few, the one that costs least a byte.
+// Recomputes something that lies idle over an instant above the room: of a few, the one that costs least a byte, with
+// what it reads and would not find.
 bool Search::relieve() {
   if (schedule_.overflow() <= 0.5) return false;
   const Profile& profile = schedule_.profile();
@@ -243,18 +251,30 @@ bool Search::relieve() {
   const Key k = profile.key(at);
   const auto buffers = static_cast<std::size_t>(program_.buffer_count);
   BufferId best = -1;
+  double least = 0;
   int found = 1 + static_cast<int>(below(5));
   for (int tries = 0; tries < 40 && found > 0; ++tries) {
     const auto b = static_cast<BufferId>(below(buffers));
     const OpId producer = program_.producer[b];
     if (producer < 0 || program_.bytes[b] == 0 || !schedule_.live_across(b, k)) continue;
     --found;
-    const auto rate = [&](BufferId c) {
-      return program_.cost[program_.producer[c]] / static_cast<double>(program_.bytes[c]);
-    };
-    if (best < 0 || rate(b) < rate(best)) best = b;
+    double cost = program_.cost[producer];
+    const Key use = schedule_.next(b, k)->key;
+    for (BufferId read : program_.reads[producer]) {
+      const OpId above = program_.producer[read];
+      if (above >= 0 && !schedule_.live_before(read, use)) cost += program_.cost[above];
+    }
+    const double rate = cost / static_cast<double>(program_.bytes[b]);
+    if (best >= 0 && rate >= least) continue;
+    best = b;
+    least = rate;
   }
-  return best >= 0 && recompute_at_next_use(best, k, 0.9);
+  if (best < 0) return false;
+  const Key use = schedule_.next(best, k)->key;
+  credit_ = static_cast<double>(program_.bytes[best]);
+  floor_ =
+      penalty_ * (schedule_.overflow() + profile.overflow_change(schedule_.previous(best, k)->key, use, -credit_, 0));
+  return add_with_ancestors(program_.producer[best], Schedule::stage_of(use), chance_or_weigh(0.9), 0, 0);
 }
 
 Schedule::Key Search::random_rerun() {
@@ -276,7 +296,7 @@ bool Search::remove_random() {
 
 bool Search::swap() {
   if (!remove_random()) return false;
-  for (int i = 0; i < 3 && schedule_.overflow() > 0.5; ++i) relieve();
+  for (int i = 0; i < 3 && schedule_.overflow() > 0.5 && schedule_.extra() <= limit_; ++i) relieve();
   return true;
 }
 
@@ -296,7 +316,9 @@ bool Search::shift() {
   if (schedule_.contains(op, to) || to <= op || to > program_.rerun_until[op]) return false;
   if (!schedule_.may_remove(op, stage)) return false;
   remove(op, stage);
-  return add_with_ancestors(op, to, 0.3, 0);
+  credit_ = 0;
+  floor_ = 0;
+  return add_with_ancestors(op, to, chance_or_weigh(0.3), 0, 0);
 }
 
 // Takes away the reruns of a whole stage, the last first.
@@ -333,6 +355,7 @@ void Search::anneal(std::int64_t work, double heat) {
       temperature = unit_ * heat * std::pow(kCold / heat, static_cast<double>(spent) / static_cast<double>(work));
     }
     journal_.clear();
+    limit_ = now - temperature * std::log(std::max(uniform(), 1e-300));
     const double pick = uniform();
     const int missing = schedule_.missing();
     const bool tight = schedule_.overflow() > 0.5;
@@ -349,9 +372,7 @@ void Search::anneal(std::int64_t work, double heat) {
       changed = clear_stage();
     }
     const double then = energy();
-    const bool accept =
-        changed && schedule_.missing() <= missing && (then <= now || uniform() < std::exp((now - then) / temperature));
-    if (accept) {
+    if (changed && schedule_.missing() <= missing && then <= limit_) {
       now = then;
       keep_if_best();
     } else {
@@ -365,6 +386,7 @@ void Search::anneal(std::int64_t work, double heat) {
       now = energy();
     }
   }
+  limit_ = std::numeric_limits<double>::infinity();
   journal_.clear();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,8 @@ class Search {
   void load(std::span<const Schedule::Key> reruns);
 
  private:
+  static constexpr double kWeigh = -1;  // in place of a chance
+
   struct Change {
     bool added;
     OpId op;
@@ -45,11 +48,13 @@ class Search {
   void add(OpId op, OpId stage);
   void remove(OpId op, OpId stage);
   void undo(std::size_t size);
-  bool add_with_ancestors(OpId op, OpId stage, double chance, int depth);
+  // Once there is a plan, mostly by weighing.
+  double chance_or_weigh(double chance) { return feasible_ && uniform() < 0.7 ? kWeigh : chance; }
+  bool rather_keep(BufferId b, Schedule::Key k, double chance);
+  bool add_with_ancestors(OpId op, OpId stage, double chance, double pending, int depth);
   bool add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice);
   void remove_with_idle(OpId op, OpId stage);
   bool idle(OpId op, OpId stage) const;
-  bool recompute_at_next_use(BufferId b, Schedule::Key after, double chance);
   void carry_out(const Closure::Choice& choice, OpId instant, std::size_t groups);
   void mend();
 
@@ -69,6 +74,13 @@ class Search {
   std::uint64_t state_;
   std::vector<Change> journal_;
   std::vector<Schedule::Key> base_;  // what a start in mid-program needs
+  // Of the present move: the energy up to which it will be accepted, drawn before it is made, so that it is given up as
+  // soon as it must come out above; what it cannot take away of the energy besides the cost of reruns; the bytes that
+  // it is about to free.
+  double limit_ = std::numeric_limits<double>::infinity();
+  double floor_ = 0;
+  double credit_ = 0;
+  bool given_up_ = false;
   double penalty_ = 0;
   double unit_ = 0;  // a typical cost of one rerun
   bool feasible_ = false;
