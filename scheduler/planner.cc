@@ -142,18 +142,24 @@ class Planner {
 
   // The best of a few walks, and then of one that begins there.
   void explore(Search& search, OpId instant, std::int64_t work) const {
-    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 24 : ops() <= 600 ? 5 : 1;
+    const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 20 : ops() <= 600 ? 8 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, instant);
+    search.warm_start(closure, instant, work / 8);
+    const std::vector<Schedule::Key> warm = search.schedule().reruns();
     for (int walk = 0; walk < walks; ++walk) {
-      search.warm_start(closure, instant, work / 8);
-      if (walk % 2 == 1) search.cold_start();
+      if (walk % 2 == 1) {
+        search.cold_start();
+      } else if (walk > 0) {
+        search.load(warm);
+      }
       search.anneal(work / (walks + 1), kHot);
     }
     if (search.feasible()) {
+      search.cross_walks();
       search.load(search.best());
     } else {
-      search.warm_start(closure, instant, work / 8);
+      search.load(warm);
     }
     search.anneal(work / (walks + 1), kWarm);
   }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 namespace tidemark::scheduler {
 
@@ -131,9 +133,14 @@ void Search::remove_with_idle(OpId op, OpId stage) {
 void Search::keep_if_best() {
   if (schedule_.missing() > 0) return;
   if (schedule_.overflow() > 0.5) return;
-  if (feasible_ && schedule_.extra() >= best_extra_ * (1 - 1e-12)) return;
+  const double extra = schedule_.extra();
+  if (extra < walk_extra_ * (1 - 1e-12)) {
+    walk_extra_ = extra;
+    walk_best_ = sorted_reruns();
+  }
+  if (feasible_ && extra >= best_extra_ * (1 - 1e-12)) return;
   feasible_ = true;
-  best_extra_ = schedule_.extra();
+  best_extra_ = extra;
   best_ = sorted_reruns();
 }
 
@@ -388,6 +395,49 @@ void Search::anneal(std::int64_t work, double heat) {
   }
   limit_ = std::numeric_limits<double>::infinity();
   journal_.clear();
+  if (!walk_best_.empty()) walks_.push_back(std::exchange(walk_best_, {}));
+  walk_extra_ = std::numeric_limits<double>::infinity();
+}
+
+// Takes each run of stages from each of the walks' bests in place of the best plan's own.
+void Search::cross_walks() {
+  constexpr std::size_t kParts = 12;
+  for (const std::vector<Key>& other : walks_) {
+    std::vector<Key> gone;
+    std::vector<Key> come;
+    std::set_difference(best_.begin(), best_.end(), other.begin(), other.end(), std::back_inserter(gone));
+    std::set_difference(other.begin(), other.end(), best_.begin(), best_.end(), std::back_inserter(come));
+    std::vector<OpId> stages;
+    for (const auto* keys : {&gone, &come}) {
+      for (Key k : *keys) stages.push_back(Schedule::stage_of(k));
+    }
+    std::sort(stages.begin(), stages.end());
+    stages.erase(std::unique(stages.begin(), stages.end()), stages.end());
+    const std::size_t parts = std::min(kParts, stages.size());
+    const std::vector<Key> from = best_;
+    for (std::size_t first = 0; first < parts; ++first) {
+      load(from);
+      for (std::size_t part = first; part < parts; ++part) {
+        const OpId begin = stages[part * stages.size() / parts];
+        const std::size_t next = (part + 1) * stages.size() / parts;
+        const OpId end = next < stages.size() ? stages[next] : program_.op_count + 1;
+        const auto each = [&](const std::vector<Key>& keys, auto change) {
+          const auto at = std::lower_bound(keys.begin(), keys.end(), Schedule::key(-1, begin));
+          for (auto k = at; k != keys.end() && Schedule::stage_of(*k) < end; ++k) {
+            change(Schedule::op_of(*k), Schedule::stage_of(*k));
+          }
+        };
+        each(come, [&](OpId op, OpId stage) {
+          if (schedule_.may_add(op, stage)) schedule_.add(op, stage);
+        });
+        each(gone, [&](OpId op, OpId stage) {
+          if (schedule_.may_remove(op, stage)) schedule_.remove(op, stage);
+        });
+        keep_if_best();
+      }
+    }
+  }
+  walks_.clear();
 }
 
 }  // namespace tidemark::scheduler

@@ -26,6 +26,9 @@ class Search {
   // touched, so that a run takes the same steps on every machine.
   void anneal(std::int64_t work, double heat);
 
+  // Combines the best plan with the bests of the walks since the last call.
+  void cross_walks();
+
   bool feasible() const { return feasible_; }
   double best_extra() const { return best_extra_; }
   const std::vector<Schedule::Key>& best() const { return best_; }
@@ -86,6 +89,9 @@ class Search {
   bool feasible_ = false;
   double best_extra_ = 0;
   std::vector<Schedule::Key> best_;
+  double walk_extra_ = std::numeric_limits<double>::infinity();  // of the present walk
+  std::vector<Schedule::Key> walk_best_;
+  std::vector<std::vector<Schedule::Key>> walks_;
 };
 
 }  // namespace tidemark::scheduler
