@@ -74,9 +74,9 @@ class Planner {
   // Events touched by the search, at about 3 ns each.
   std::int64_t full_work() const {
     const std::int64_t n = ops();
-    const std::int64_t over = std::clamp<std::int64_t>(n - 100, 0, 75);
+    const std::int64_t over = std::clamp<std::int64_t>(n - 130, 0, 45);
     const std::int64_t small =
-        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 19'000'000) + 10'500 * over * over;
+        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 15'000'000) + 29'000 * over * over;
     const std::int64_t work = n > 1000 ? small / 1000 * n : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
