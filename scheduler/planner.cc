@@ -23,10 +23,9 @@ constexpr std::int64_t kMostBoundWork = 200'000'000;
 constexpr std::int64_t kBriefBoundWork = 5'000'000;
 constexpr std::int64_t kExactStates = 30'000;
 constexpr int kTightenings = 6;
-constexpr std::int64_t kMostRetried = 3000;  // ops of a program
-constexpr std::int64_t kMostOnline = 20;     // runs an op in a trace of the online policy, where that is no more than
+constexpr std::int64_t kMostOnline = 20;  // runs an op in a trace of the online policy, where that is no more than
 constexpr std::int64_t kMostOnlineRuns = 60'000;
-constexpr std::int64_t kMostOnlineWork = 30'000'000;
+constexpr std::int64_t kMostOnlineWork = 8'000'000;
 
 // Temperatures at first, in costs of a typical rerun.
 constexpr double kHot = 2.0;
@@ -43,12 +42,12 @@ class Planner {
         exact_(small_enough(program_)) {}
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
-    auto found = attempt(budget, full_work(), bound_work());
-    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) return for_more(*smaller, budget);
-    if (!found && smaller == nullptr && retried() && scheduler::least_budget(program_) <= budget) {
-      // A plan for less is a plan, and what a search finds does not always grow with the budget.
-      const Plan& least = smallest();
-      if (least.budget <= budget) return for_more(least, budget);
+    auto found = attempt(budget, bound_work());
+    // A plan for less is a plan, and what a search finds does not always grow with the budget.
+    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
+      found = for_more(*smaller, budget);
+    } else if (!found && std::max(scheduler::least_budget(program_), start_end()) <= budget) {
+      found = from_smallest(budget);
     }
     if (found) raise_bound(*found);
     return found;
@@ -57,7 +56,6 @@ class Planner {
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
     const Plan& plan = smallest();
-    if (plan.budget <= budget) return for_more(plan, budget);
     const std::int64_t least = plan.budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (exact_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
@@ -76,7 +74,7 @@ class Planner {
     const std::int64_t n = ops();
     const std::int64_t over = std::clamp<std::int64_t>(n - 130, 0, 45);
     const std::int64_t small =
-        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 15'000'000) + 29'000 * over * over;
+        std::min<std::int64_t>(4'000'000 + n * (60'000 + 18 * n * n), 15'000'000) + 25'000 * over * over;
     const std::int64_t work = n > 1000 ? small / 1000 * n : small;
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 2'500'000'000) : work;
   }
@@ -87,11 +85,7 @@ class Planner {
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 400'000'000)
                                             : std::min<std::int64_t>(work, 100'000'000);
   }
-  // What a refusal takes is several of these.
-  std::int64_t brief_work() const {
-    return std::min<std::int64_t>(std::max<std::int64_t>(full_work() / (retried() ? 6 : 16), 4'000'000), 50'000'000);
-  }
-  bool retried() const { return ops() <= kMostRetried; }
+  std::int64_t squeeze_work() const { return std::clamp<std::int64_t>(full_work(), 40'000'000, 400'000'000); }
 
   // The highest end of what is resident at the start.
   std::int64_t start_end() const {
@@ -102,50 +96,46 @@ class Planner {
     return end;
   }
 
-  std::optional<Plan> attempt(std::int64_t budget, std::int64_t work, std::int64_t bound_work) {
-    Bound bound = lower_bound(program_, budget, bound_work);
-    instant_ = bound.instant;
-    if (bound.least_budget > budget || start_end() > budget) return std::nullopt;
+  std::optional<Plan> attempt(std::int64_t budget, std::int64_t bound_work) {
+    bound_ = lower_bound(program_, budget, bound_work);
+    if (bound_.least_budget > budget || start_end() > budget) return std::nullopt;
     if (exact_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
       exact_ = exact.outcome != Exact::Outcome::kGaveUp;
       if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
       if (exact.outcome == Exact::Outcome::kPlanned) {
-        bound.extra = std::max(bound.extra, exact.extra);
-        if (auto plan = finish(std::move(exact.steps), budget, bound)) return plan;
+        bound_.extra = std::max(bound_.extra, exact.extra);
+        if (auto plan = finish(std::move(exact.steps), budget)) return plan;
       }
     }
-    if (auto plan = from_search(budget, work, bound)) return plan;
-    return from_online(budget, bound);
-  }
-
-  std::optional<Plan> from_search(std::int64_t budget, std::int64_t work, const Bound& bound) {
     Search search(program_, budget, options_.seed);
     if (!search.feasible()) {
-      if (bound.instant < 0) return std::nullopt;
-      explore(search, bound.instant, work);
+      if (bound_.instant < 0) return std::nullopt;
+      explore(search, full_work());
     }
-    // Rounding up to the alignment, and buffers that cannot move, can take more than is live: then the peak is lowered.
+    return best_of(search, budget);
+  }
+
+  // The best plan of a search, placed. Rounding up to the alignment, and buffers that cannot move, can take more than
+  // is live: then the peak is lowered.
+  std::optional<Plan> best_of(Search& search, std::int64_t budget) const {
     double room = static_cast<double>(budget);
-    for (int tries = 0; tries <= kTightenings; ++tries) {
-      if (!search.feasible()) {
-        return std::nullopt;
-      }
+    for (int tries = 0; tries <= kTightenings && search.feasible(); ++tries) {
       search.load(search.best());
-      if (auto plan = finish(emit(program_, search.schedule()), budget, bound)) return plan;
+      if (auto plan = finish(emit(program_, search.schedule()), budget)) return plan;
       room = std::min(room * 0.99, room - 64.0 * 4);
       search.tighten(static_cast<std::int64_t>(room));
-      if (!search.feasible()) search.anneal(work / 8, kWarm);
+      if (!search.feasible()) search.anneal(full_work() / 8, kWarm);
     }
     return std::nullopt;
   }
 
   // The best of a few walks, and then of one that begins there.
-  void explore(Search& search, OpId instant, std::int64_t work) const {
+  void explore(Search& search, std::int64_t work) const {
     const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 20 : ops() <= 600 ? 8 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
-    Closure closure(program_, instant);
-    search.warm_start(closure, instant, work / 8);
+    Closure closure(program_, bound_.instant);
+    search.warm_start(closure, bound_.instant, work / 8);
     const std::vector<Schedule::Key> warm = search.schedule().reruns();
     for (int walk = 0; walk < walks; ++walk) {
       if (walk % 2 == 1) {
@@ -164,11 +154,11 @@ class Planner {
     search.anneal(work / (walks + 1), kWarm);
   }
 
-  Plan unplaced(std::vector<Step> steps, std::int64_t budget, const Bound& bound) const {
+  Plan unplaced(std::vector<Step> steps, std::int64_t budget) const {
     Plan plan;
     plan.budget = budget;
     plan.base_cost = program_.base_cost;
-    plan.lower_bound = program_.base_cost + bound.extra;
+    plan.lower_bound = program_.base_cost + bound_.extra;
     plan.steps = std::move(steps);
     return plan;
   }
@@ -192,8 +182,8 @@ class Planner {
     return place(program_, plan.steps, budget, options_.start);
   }
 
-  std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget, const Bound& bound) const {
-    Plan plan = unplaced(std::move(steps), budget, bound);
+  std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget) const {
+    Plan plan = unplaced(std::move(steps), budget);
     if (options_.place) {
       auto placed = place_low(plan, budget);
       if (!placed) return std::nullopt;
@@ -252,11 +242,11 @@ class Planner {
     return steps;
   }
 
-  std::optional<Plan> from_online(std::int64_t budget, const Bound& bound) const {
+  std::optional<Plan> from_online(std::int64_t budget) const {
     std::vector<Placement> inputs;
     auto steps = online_steps(budget, inputs);
     if (!steps) return std::nullopt;
-    Plan plan = unplaced(*std::move(steps), budget, bound);
+    Plan plan = unplaced(*std::move(steps), budget);
     if (options_.place) {
       plan.placed = true;
       plan.inputs = std::move(inputs);
@@ -268,45 +258,75 @@ class Planner {
     return plan;
   }
 
+  // Where the search finds nothing: from the schedule of the smallest budget, or else what the online policy does.
+  std::optional<Plan> from_smallest(std::int64_t budget) {
+    const Bound bound = bound_;
+    const Plan least = smallest();
+    bound_ = bound;
+    if (least.budget > budget) return from_online(budget);
+    if (!squeezed_.empty()) {
+      Search search(program_, budget, options_.seed);
+      search.load(squeezed_);
+      search.tighten(budget);
+      search.anneal(full_work() / 2, kWarm);
+      auto plan = best_of(search, budget);
+      if (plan && plan->cost < least.cost) return plan;
+    }
+    return for_more(least, budget);
+  }
+
   // The plan of the smallest budget that was found, whatever was asked for.
   const Plan& smallest() {
     if (smallest_) return *smallest_;
     std::int64_t low = std::max(scheduler::least_budget(program_), start_end()) - 1;  // not planned
-    const auto attempt_at = [&](std::int64_t budget, std::int64_t work) {
-      auto plan = attempt(budget, work, kBriefBoundWork);
+    const auto adopt = [&](std::optional<Plan> plan) {
       if (!plan) return false;
       // What it took may be less.
       plan->budget = std::max({plan->live_peak, plan->reserved_peak, low + 1});
       smallest_ = *std::move(plan);
       return true;
     };
-    if (attempt_at(low + 1, retried() ? full_work() : brief_work())) return *smallest_;
-    std::int64_t high =
-        std::max(low + 1, static_cast<std::int64_t>(Schedule(program_, 0).peak()) + program_.pinned_bytes);
-    while (!attempt_at(high, brief_work())) {
-      low = high;
-      high += std::max<std::int64_t>(high / 64, 64);
+    Search search(program_, low + 1, options_.seed);
+    const double peak = search.schedule().peak();
+    const auto most = static_cast<std::int64_t>(peak) + program_.pinned_bytes;
+    bound_ = lower_bound(program_, low + 1 + (most - low - 1) / 4 * 3, kBriefBoundWork);
+    if (bound_.instant >= 0) {
+      Closure closure(program_, bound_.instant);
+      search.warm_start(closure, bound_.instant, squeeze_work() / 8);
+      if (search.schedule().peak() >= peak) search.cold_start();
     }
-    while (smallest_->budget - low >
-           (exact_ ? 1 : std::max<std::int64_t>(64, smallest_->budget / (retried() ? 256 : 32)))) {
+    search.squeeze(low + 1, squeeze_work());
+    if (search.feasible()) search.anneal(squeeze_work() / 4, kWarm);
+    if (search.feasible()) {
+      squeezed_ = search.best();
+      search.load(squeezed_);
+      const std::vector<Step> steps = emit(program_, search.schedule());
+      std::int64_t budget =
+          std::max(static_cast<std::int64_t>(search.schedule().peak()) + program_.pinned_bytes, low + 1);
+      while (!adopt(finish(steps, budget)) && budget < 2 * most) budget += budget / 64 + 64;
+    }
+    std::int64_t high = std::max(most, low + 1);
+    while (!smallest_ && !adopt(from_online(high))) high += high / 64 + 64;
+    // The online policy is not bound to one rerun before an op.
+    const auto less = [&] { return smallest_->budget - std::max<std::int64_t>(64, smallest_->budget / 64); };
+    while (less() > low && adopt(from_online(less()))) squeezed_.clear();
+    while (exact_ && smallest_->budget - low > 1) {
       const std::int64_t middle = low + (smallest_->budget - low) / 2;
-      if (!attempt_at(middle, brief_work())) low = middle;
+      if (!adopt(attempt(middle, kBriefBoundWork))) low = middle;
     }
     return *smallest_;
   }
 
-  Plan for_more(Plan plan, std::int64_t budget) {
+  Plan for_more(Plan plan, std::int64_t budget) const {
     plan.budget = budget;
-    const Bound bound = lower_bound(program_, budget, bound_work());
-    plan.lower_bound = program_.base_cost + bound.extra;
-    instant_ = bound.instant;
-    raise_bound(plan);
+    plan.lower_bound = program_.base_cost + bound_.extra;
     return plan;
   }
 
   void raise_bound(Plan& plan) const {
-    if (instant_ < 0 || plan.lower_bound >= plan.cost * (1 - 1e-9)) return;
-    const double extra = joint_bound(program_, plan.budget, instant_, plan.cost - program_.base_cost, joint_work());
+    if (bound_.instant < 0 || plan.lower_bound >= plan.cost * (1 - 1e-9)) return;
+    const double extra =
+        joint_bound(program_, plan.budget, bound_.instant, plan.cost - program_.base_cost, joint_work());
     plan.lower_bound = std::max(plan.lower_bound, program_.base_cost + extra);
   }
 
@@ -316,7 +336,8 @@ class Planner {
   const std::int64_t units_;  // of a byte
   bool exact_;                // the exact search finishes
   std::optional<Plan> smallest_;
-  OpId instant_ = -1;  // where the bound of the last budget is decided
+  std::vector<Schedule::Key> squeezed_;  // the reruns of smallest_, where it is a schedule's
+  Bound bound_;                          // of the budget in work
 };
 
 }  // namespace

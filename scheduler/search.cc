@@ -150,16 +150,51 @@ std::vector<Key> Search::sorted_reruns() const {
   return result;
 }
 
+// Forgets the best plan, which was for another room.
+void Search::aim(double room) {
+  schedule_.set_room(room);
+  feasible_ = false;
+  best_extra_ = std::numeric_limits<double>::infinity();
+  keep_if_best();
+}
+
 void Search::tighten(std::int64_t budget) {
-  schedule_.set_room(static_cast<double>(budget - program_.pinned_bytes));
   if (penalty_ <= 0) {
+    schedule_.set_room(static_cast<double>(budget - program_.pinned_bytes));
     unit_ =
         std::max(best_extra_ / static_cast<double>(std::max<std::size_t>(1, best_.size())), program_.base_cost * 1e-4);
     penalty_ = unit_ / std::max(1.0, schedule_.overflow());
   }
-  feasible_ = false;
-  best_extra_ = std::numeric_limits<double>::infinity();
-  keep_if_best();
+  aim(static_cast<double>(budget - program_.pinned_bytes));
+}
+
+// Each step begins from a schedule that fits in a little more, and ends with the first that fits. Steps are parts of
+// what is left above the least; where one fails, the next are half as long.
+void Search::squeeze(std::int64_t least, std::int64_t work) {
+  constexpr double kLongest = 0.05;
+  constexpr double kShortest = 0.002;
+  constexpr double kHeat = 0.2;
+  const auto floor = static_cast<double>(least - program_.pinned_bytes);
+  const std::int64_t first = schedule_.work();
+  std::vector<Key> fits = sorted_reruns();
+  double fit = schedule_.peak();
+  unit_ = program_.base_cost / static_cast<double>(program_.op_count - program_.first_op);
+  for (double step = kLongest; step > kShortest && fit > floor;) {
+    const std::int64_t left = work - (schedule_.work() - first);
+    if (left <= 0) break;
+    aim(std::max(floor, std::floor(fit - std::max(1.0, (fit - floor) * step))));
+    if (schedule_.overflow() > 0.5) penalty_ = std::max(penalty_, 20 * unit_ / schedule_.overflow());
+    if (!feasible_) anneal(std::min(left, work / 10), kHeat, true);
+    if (feasible_) {
+      load(best_);
+      fits = best_;
+      fit = schedule_.peak();
+    } else {
+      step /= 2;
+      load(fits);
+    }
+  }
+  aim(fit);
 }
 
 // Runs `op` again with every read that the choice does not keep.
@@ -346,7 +381,7 @@ bool Search::clear_stage() {
   return true;
 }
 
-void Search::anneal(std::int64_t work, double heat) {
+void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
   if (penalty_ <= 0) return;
   constexpr double kCold = 0.03;  // at last, in costs of a typical rerun
   constexpr std::int64_t kPerMove = 600;
@@ -382,6 +417,7 @@ void Search::anneal(std::int64_t work, double heat) {
     if (changed && schedule_.missing() <= missing && then <= limit_) {
       now = then;
       keep_if_best();
+      if (until_feasible && feasible_) break;
     } else {
       undo(0);
     }

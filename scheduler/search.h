@@ -24,7 +24,9 @@ class Search {
   void tighten(std::int64_t budget);
   // From the schedule as it is. `heat` is the temperature at first, in costs of a typical rerun. `work` counts events
   // touched, so that a run takes the same steps on every machine.
-  void anneal(std::int64_t work, double heat);
+  void anneal(std::int64_t work, double heat, bool until_feasible = false);
+  // From the schedule as it is towards one whose peak is `least`; the room is then the lowest peak found, with a plan.
+  void squeeze(std::int64_t least, std::int64_t work);
 
   // Combines the best plan with the bests of the walks since the last call.
   void cross_walks();
@@ -70,6 +72,7 @@ class Search {
   bool shift();
   bool clear_stage();
   void keep_if_best();
+  void aim(double room);
   double energy() const { return schedule_.extra() + penalty_ * schedule_.overflow(); }
 
   const Program& program_;
