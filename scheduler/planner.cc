@@ -85,7 +85,9 @@ class Planner {
     return options_.effort == Effort::kHigh ? std::min<std::int64_t>(work * 20, 400'000'000)
                                             : std::min<std::int64_t>(work, 100'000'000);
   }
-  std::int64_t squeeze_work() const { return std::clamp<std::int64_t>(full_work(), 40'000'000, 400'000'000); }
+  std::int64_t squeeze_work() const {
+    return std::clamp<std::int64_t>(full_work(), std::min<std::int64_t>(400'000 * ops(), 40'000'000), 400'000'000);
+  }
 
   // The highest end of what is resident at the start.
   std::int64_t start_end() const {
