@@ -87,6 +87,7 @@ class Evictor {
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
   bool evict_least(std::vector<Step>& steps);
+  void take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps);
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);

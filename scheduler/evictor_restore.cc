@@ -10,7 +10,7 @@ namespace tidemark::scheduler {
 void Evictor::unlock(BufferId b, std::vector<Step>& steps) {
   BufferState& state = at(b);
   if (--state.locks > 0 || !state.released || !state.resident) return;
-  if (!state.kept) drop(b, steps);
+  if (!state.kept) drop_released(b, steps);
 }
 
 // Runs `op`, whose reads are resident: room for its outputs and scratch, then the step. False where there is no room.
@@ -77,8 +77,12 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   for (BufferId b : reads) --at(b).locks;
   if (op_at(id).ran) {
     for (BufferId w : due) {
-      at(w).touched = tick_;
-      if (at(w).released && at(w).locks == 0) drop(w, steps);
+      // What the program has released is as old as its last use there, however often it is computed on the way.
+      if (!at(w).released) {
+        at(w).touched = tick_;
+      } else if (at(w).locks == 0) {
+        drop(w, steps);
+      }
     }
   }
   return true;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "memory/extents.h"
 #include "scheduler/evictor.h"
 
 namespace tidemark::scheduler {
@@ -16,10 +17,12 @@ bool Evictor::movable(BufferId b) const { return b != kScratch && !at(b).fixed; 
 
 // What computing `b` again would cost: its op, and the evicted ops that it needs. Those whose outputs the program still
 // holds count in part, since they will be computed again anyhow; so do evicted ones that need `b`, which would have to
-// wait for it. (DTR takes the whole of the evicted neighbourhood.) Anything above `most` is as good as the exact cost.
+// wait for it. (DTR takes the whole of the evicted neighbourhood.) The nearest few hundred ops on each side decide, and
+// anything above `most` is as good as the exact cost.
 double Evictor::rerun_cost(BufferId b, double most) const {
   constexpr double kHeld = 0.5;
   constexpr double kBelow = 0.1;
+  constexpr std::size_t kNear = 256;
   const OpId op = at(b).producer;
   const auto cost_of = [&](OpId o) { return graph_.ops[static_cast<std::size_t>(o)].cost; };
   double cost = cost_of(op);
@@ -45,10 +48,10 @@ double Evictor::rerun_cost(BufferId b, double most) const {
     }
   };
   needs(op);
-  for (std::size_t i = 0; i < found_.size() && cost <= most; ++i) needs(found_[i]);
+  for (std::size_t i = 0; i < found_.size() && found_.size() < kNear && cost <= most; ++i) needs(found_[i]);
   const std::size_t above = found_.size();
   needed_by(b);
-  for (std::size_t i = above; i < found_.size() && cost <= most; ++i) {
+  for (std::size_t i = above; i < found_.size() && found_.size() < above + kNear && cost <= most; ++i) {
     for (BufferId w : graph_.ops[static_cast<std::size_t>(found_[i])].writes) {
       if (!at(w).resident) needed_by(w);
     }
@@ -62,8 +65,10 @@ double Evictor::rerun_cost(BufferId b, double most) const {
 std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<Step>& steps) {
   if (const auto hole = layout_.best_fit(bytes)) return hole;
   const auto can_move = [&](BufferId b) { return movable(b); };
+  std::size_t first = steps.size();
   for (;;) {
     if (layout_.free_bytes() >= bytes) {
+      take_back(bytes, first, steps);
       if (const auto hole = layout_.best_fit(bytes)) return hole;
       const auto now = layout_.segments();
       if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
@@ -73,8 +78,22 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
       const auto away = layout_.evacuation(bytes, can_move);
       for (const Placement& p : away) move(p.buffer, p.offset, steps);
       if (!away.empty()) return layout_.best_fit(bytes);
+      first = steps.size();
     }
     if (!evict_least(steps)) return std::nullopt;
+  }
+}
+
+// Of the victims since step `first`, those that the later ones have made needless stay after all.
+void Evictor::take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps) {
+  for (std::size_t i = first; i < steps.size();) {
+    const BufferId b = steps[i].id;
+    if (layout_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
+      ++i;
+      continue;
+    }
+    place(b, at(b).offset, false);
+    steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
