@@ -129,6 +129,25 @@ TEST(Online, FragmentsAreJoined) {
   EXPECT_GT(moves, 0);
 }
 
+TEST(Online, NeedlessVictimsStay) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId small = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 8);
+  const BufferId next = add_buffer(graph, 8);
+  add_op(graph, 1, {x}, {small});
+  add_op(graph, 100, {x}, {large});
+  add_op(graph, 1, {x}, {next});
+  Online online(graph, 16 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 2; ++op) ASSERT_FALSE(online.admit(op, steps));
+  steps.clear();
+  ASSERT_FALSE(online.admit(2, steps));  // the small one is the cheaper victim, but the large one is enough
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kDrop);
+  EXPECT_EQ(steps[0].id, large);
+}
+
 TEST(Online, OverwritesWhatTheOpReleases) {
   Graph graph;
   const BufferId in = add_buffer(graph, 4, true);
