@@ -148,6 +148,35 @@ TEST(Online, NeedlessVictimsStay) {
   EXPECT_EQ(steps[0].id, large);
 }
 
+TEST(Online, WhatIsComputedOnTheWayStaysForOthers) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  std::vector<BufferId> way{x};
+  for (int i = 0; i < 10; ++i) {
+    way.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {way[way.size() - 2]}, {way.back()});
+  }
+  const BufferId first = add_buffer(graph, 1);
+  const BufferId second = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 12);
+  add_op(graph, 1, {way.back()}, {first});
+  add_op(graph, 1, {way.back()}, {second});
+  add_op(graph, 1, {x}, {large});
+  Online online(graph, 13 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 12; ++op) ASSERT_FALSE(online.admit(op, steps));
+  for (std::size_t i = 1; i < way.size(); ++i) online.release(way[i], steps);
+  ASSERT_FALSE(online.admit(12, steps));  // everything else goes
+  online.release(large, steps);
+  const auto runs = [&](BufferId b) {
+    steps.clear();
+    EXPECT_FALSE(online.restore(b, steps));
+    return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::kRun; });
+  };
+  EXPECT_EQ(runs(first), 11);
+  EXPECT_EQ(runs(second), 1);
+}
+
 TEST(Online, OverwritesWhatTheOpReleases) {
   Graph graph;
   const BufferId in = add_buffer(graph, 4, true);
