@@ -187,7 +187,7 @@ double absent_cost(const Program& program) {
 Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work) {
   constexpr OpId kGrid = 12;
   Bound result;
-  result.least_budget = program.pinned_bytes;
+  result.least_budget = program.start_bytes;
   double most = 0;
   OpId knapsack = -1;
   OpId fullest = -1;
@@ -262,7 +262,7 @@ std::vector<OpId> narrow_instants(const Program& program, std::int64_t budget) {
 }
 
 std::int64_t least_budget(const Program& program) {
-  std::int64_t least = program.pinned_bytes;
+  std::int64_t least = program.start_bytes;
   Sweep(program).run([&](OpId, Instant& instant) { least = std::max(least, instant.needed); });
   return least;
 }

@@ -65,10 +65,11 @@ double Evictor::rerun_cost(BufferId b, double most) const {
 std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<Step>& steps) {
   if (const auto hole = layout_.best_fit(bytes)) return hole;
   const auto can_move = [&](BufferId b) { return movable(b); };
-  std::size_t first = steps.size();
+  const std::size_t first = steps.size();
+  bool scattered = false;  // enough is free, but what cannot move lies between
   for (;;) {
     if (layout_.free_bytes() >= bytes) {
-      take_back(bytes, first, steps);
+      if (!scattered) take_back(bytes, first, steps);
       if (const auto hole = layout_.best_fit(bytes)) return hole;
       const auto now = layout_.segments();
       if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
@@ -78,7 +79,7 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
       const auto away = layout_.evacuation(bytes, can_move);
       for (const Placement& p : away) move(p.buffer, p.offset, steps);
       if (!away.empty()) return layout_.best_fit(bytes);
-      first = steps.size();
+      scattered = true;
     }
     if (!evict_least(steps)) return std::nullopt;
   }

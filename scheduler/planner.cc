@@ -39,7 +39,7 @@ class Planner {
         options_(options),
         program_(compile(graph, options.start)),
         units_(units),
-        exact_(small_enough(program_)) {}
+        small_(small_enough(program_)) {}
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget, bound_work());
@@ -58,11 +58,12 @@ class Planner {
     const Plan& plan = smallest();
     const std::int64_t least = plan.budget;
     const bool exact = least == scheduler::least_budget(program_) ||
-                       (exact_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
+                       (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
     throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
-                          format_bytes(budget / units_) + ": the smallest budget planned is " + format_bytes(bytes) +
-                          " (" + std::to_string(bytes) + " bytes)" + (exact ? ", and no smaller one is possible" : ""),
+                          format_bytes(budget / units_) + " (" + std::to_string(budget / units_) +
+                          " bytes): the smallest budget planned is " + format_bytes(bytes) + " (" +
+                          std::to_string(bytes) + " bytes)" + (exact ? ", and no smaller one is possible" : ""),
                       bytes, exact);
   }
 
@@ -101,9 +102,8 @@ class Planner {
   std::optional<Plan> attempt(std::int64_t budget, std::int64_t bound_work) {
     bound_ = lower_bound(program_, budget, bound_work);
     if (bound_.least_budget > budget || start_end() > budget) return std::nullopt;
-    if (exact_) {
+    if (small_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
-      exact_ = exact.outcome != Exact::Outcome::kGaveUp;
       if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
       if (exact.outcome == Exact::Outcome::kPlanned) {
         bound_.extra = std::max(bound_.extra, exact.extra);
@@ -312,9 +312,18 @@ class Planner {
     // The online policy is not bound to one rerun before an op.
     const auto less = [&] { return smallest_->budget - std::max<std::int64_t>(64, smallest_->budget / 64); };
     while (less() > low && adopt(from_online(less()))) squeezed_.clear();
-    while (exact_ && smallest_->budget - low > 1) {
-      const std::int64_t middle = low + (smallest_->budget - low) / 2;
-      if (!adopt(attempt(middle, kBriefBoundWork))) low = middle;
+    // The exact search may give up at a budget and end at a smaller one, where there is less to choose from.
+    for (std::int64_t above = smallest_->budget; small_ && above - low > 1;) {
+      const std::int64_t middle = low + (above - low) / 2;
+      Exact exact = exact_plan(program_, middle, kExactStates);
+      if (exact.outcome == Exact::Outcome::kGaveUp) {
+        above = middle;
+      } else if (exact.outcome == Exact::Outcome::kPlanned && adopt(finish(std::move(exact.steps), middle))) {
+        above = smallest_->budget;
+        squeezed_.clear();
+      } else {
+        low = middle;
+      }
     }
     return *smallest_;
   }
@@ -336,7 +345,7 @@ class Planner {
   const PlanOptions options_;
   const Program program_;
   const std::int64_t units_;  // of a byte
-  bool exact_;                // the exact search finishes
+  const bool small_;          // enough for the exact search
   std::optional<Plan> smallest_;
   std::vector<Schedule::Key> squeezed_;  // the reruns of smallest_, where it is a schedule's
   Bound bound_;                          // of the budget in work
@@ -364,9 +373,9 @@ std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const Plan
     auto plan =
         Planner(fine, options, kFineUnits).find(std::min(budget, kMostFineBytes) * kFineUnits, less ? &*less : nullptr);
     if (!plan) return std::nullopt;
-    *plan = in_bytes(*std::move(plan));
-    plan->budget = budget;
-    return plan;
+    Plan result = in_bytes(*std::move(plan));
+    result.budget = budget;
+    return result;
   }
   return Planner(graph, options).find(budget, smaller);
 }

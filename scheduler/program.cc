@@ -142,6 +142,7 @@ class Compiler {
       }
     }
     for (BufferId b = 0; b < program_.buffer_count; ++b) {
+      if (program_.at_start[b]) program_.start_bytes += program_.bytes[b];
       if (program_.pinned[b] && !program_.at_start[b]) {
         fail("the start lacks " + describe_buffer(graph_, b) + ", which is pinned");
       }

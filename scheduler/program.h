@@ -50,7 +50,8 @@ struct Program {
   std::vector<OpId> rerun_until;
 
   std::int64_t pinned_bytes = 0;
-  double base_cost = 0;  // of the ops that are still to run
+  std::int64_t start_bytes = 0;  // resident when planning starts, read or not
+  double base_cost = 0;          // of the ops that are still to run
 };
 
 // Throws Error naming the op or buffer that breaks a rule.

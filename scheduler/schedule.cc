@@ -55,8 +55,8 @@ void Schedule::clear() {
     }
   }
   profile_.clear(profile_.room());
+  profile_.append(0, static_cast<double>(program_.start_bytes - program_.pinned_bytes), 0);
   double through = change[0];
-  profile_.append(0, through, 0);
   for (OpId op = program_.first_op; op <= end; ++op) {
     const Key k = key(op, op);
     through += change[event(k)];

@@ -95,7 +95,7 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
     const scheduler::Plan& plan = *row.plan;
     const double extra = percent(plan.cost, plan.base_cost);
     const double bound = percent(plan.lower_bound, plan.base_cost);
-    std::printf("%-10s %9.3f %9.3f %9.3f %10lld %14lld %8.3f\n", "yes", extra, bound, extra - bound,
+    std::printf("%-10s %9.3f %9.3f %9.3f %10lld %14lld %8.3f\n", "yes", extra, bound, std::max(0.0, extra - bound),
                 static_cast<long long>(row.recomputed),
                 static_cast<long long>(plan.placed ? plan.reserved_peak : plan.live_peak), row.seconds);
   }

@@ -148,6 +148,21 @@ TEST(Online, NeedlessVictimsStay) {
   EXPECT_EQ(steps[0].id, large);
 }
 
+TEST(Online, RoomBetweenWhatCannotMove) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId y = add_buffer(graph, 1, true);
+  for (int i = 0; i < 3; ++i) add_op(graph, 1 + i, {x}, {add_buffer(graph, 2)});
+  add_op(graph, 1, {y}, {add_buffer(graph, 3)});
+  Online online(graph, 11 * kUnit, {.next_op = 0, .resident = {{x, 3 * kUnit}, {y, 7 * kUnit}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 3; ++op) ASSERT_FALSE(online.admit(op, steps));
+  steps.clear();
+  ASSERT_FALSE(online.admit(3, steps));  // three parts of one unit each are free, and no part can grow but by a victim
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kDrop);
+}
+
 TEST(Online, WhatIsComputedOnTheWayStaysForOthers) {
   Graph graph;
   const BufferId x = add_buffer(graph, 1, true);

@@ -330,6 +330,23 @@ TEST(Plan, FromTheMiddle) {
   }
 }
 
+TEST(Plan, InputsThatNothingReadsCountAtTheStart) {
+  Graph graph = chain(4);
+  add_buffer(graph, 100);
+  EXPECT_EQ(peak_without_recomputation(graph), least_budget(graph));
+  const std::int64_t start = least_budget(graph);
+  for (const bool place : {true, false}) {
+    expect_true_figures(graph, plan(graph, start, {.place = place}));
+    try {
+      plan(graph, start - kUnit, {.place = place});
+      FAIL();
+    } catch (const BudgetError& error) {
+      EXPECT_EQ(error.needed_bytes(), start);
+      EXPECT_TRUE(error.exact());
+    }
+  }
+}
+
 TEST(Plan, ImpossibleBudgetNamesTheSmallest) {
   const Graph graph = chain(10);
   try {
