@@ -42,7 +42,7 @@ class Planner {
         small_(small_enough(program_)) {}
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
-    auto found = attempt(budget, bound_work());
+    auto found = attempt(budget);
     // A plan for less is a plan, and what a search finds does not always grow with the budget.
     if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
       found = for_more(*smaller, budget);
@@ -99,8 +99,8 @@ class Planner {
     return end;
   }
 
-  std::optional<Plan> attempt(std::int64_t budget, std::int64_t bound_work) {
-    bound_ = lower_bound(program_, budget, bound_work);
+  std::optional<Plan> attempt(std::int64_t budget) {
+    bound_ = lower_bound(program_, budget, bound_work());
     if (bound_.least_budget > budget || start_end() > budget) return std::nullopt;
     if (small_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
@@ -113,7 +113,7 @@ class Planner {
     Search search(program_, budget, options_.seed);
     if (!search.feasible()) {
       if (bound_.instant < 0) return std::nullopt;
-      explore(search, full_work());
+      explore(search);
     }
     return best_of(search, budget);
   }
@@ -133,7 +133,8 @@ class Planner {
   }
 
   // The best of a few walks, and then of one that begins there.
-  void explore(Search& search, std::int64_t work) const {
+  void explore(Search& search) const {
+    const std::int64_t work = full_work();
     const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 20 : ops() <= 600 ? 8 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
     Closure closure(program_, bound_.instant);

@@ -178,7 +178,7 @@ TEST(Arena, WithoutMemoryItOnlyAccounts) {
   EXPECT_THROW(Arena::without_memory(4096).place(4096, 64, 1, Category::kScratch), std::logic_error);
 }
 
-TEST(Arena, MappingFailureSaysHowMuchAndWhatToDo) {
+TEST(Arena, MappingFailureSaysHowMuchAndHowToMendIt) {
   const std::int64_t bytes = std::int64_t{1} << 60;
   try {
     Arena arena(bytes);

@@ -330,6 +330,46 @@ TEST(Plan, FromTheMiddle) {
   }
 }
 
+// A program for whose smaller budget the exact search ends, and for whose larger one neither it nor the walks do.
+TEST(Plan, WhatASmallerBudgetAllowsIsNotRefused) {
+  constexpr std::int64_t kBytes[] = {189,  1568, 838,  1977, 1957, 439, 1276, 1815, 1719, 1366, 1681,
+                                     1541, 1030, 1762, 1188, 699,  890, 852,  1897, 1676, 1219, 248};
+  struct Line {
+    double cost;
+    std::vector<BufferId> reads;
+  };
+  const std::vector<Line> lines{{2, {0}},
+                                {2, {3}},
+                                {1, {4, 2, 1}},
+                                {1, {5}},
+                                {2.6436, {6}},
+                                {3.9555, {7}},
+                                {1, {8, 4, 2}},
+                                {1, {9}},
+                                {82, {10}},
+                                {0, {11, 2}},
+                                {53, {12, 0}},
+                                {0, {13}},
+                                {1, {14, 10}},
+                                {5, {13, 14}},
+                                {2, {12, 0, 13, 16}},
+                                {5, {11, 2, 17}},
+                                {23, {10, 18}},
+                                {8.2712, {9, 10, 19}},
+                                {1, {8, 4, 2, 9, 20}}};
+  Graph graph;
+  for (std::int64_t bytes : kBytes) graph.buffers.push_back({bytes, "", graph.buffers.size() < 2});
+  BufferId written = 3;
+  for (const Line& line : lines) add_op(graph, line.cost, line.reads, {written++});
+  graph.keep = {7, 8};
+  const Plan smaller = plan(graph, 9323);
+  for (std::int64_t budget = 9323; budget < 9900; budget += 127) {
+    const Plan larger = plan(graph, budget);
+    expect_true_figures(graph, larger);
+    EXPECT_LE(larger.cost, smaller.cost) << budget;
+  }
+}
+
 TEST(Plan, InputsThatNothingReadsCountAtTheStart) {
   Graph graph = chain(4);
   add_buffer(graph, 100);
