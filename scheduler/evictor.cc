@@ -14,7 +14,7 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
   ingest_buffers();
   for (OpId op = 0; op < start.next_op; ++op) {
     ingest(op, false);
-    op_at(op).ran = true;
+    set_ran(op);
   }
   for (const Placement& p : start.resident) {
     if (p.buffer < 0 || p.buffer >= static_cast<BufferId>(buffers_.size())) throw Error("start: unknown buffer");
@@ -83,7 +83,8 @@ void Evictor::roll_back(std::vector<Step>& steps) {
   }
   journal_.clear();
   steps.resize(steps_before_);
-  for (BufferState& b : buffers_) b.locks = 0;
+  for (BufferState& b : buffers_) b.locks = b.awaited = 0;
+  frames_.clear();
 }
 
 void Evictor::set_state(BufferId b, bool resident, bool pending) {
@@ -98,6 +99,7 @@ void Evictor::set_state(BufferId b, bool resident, bool pending) {
   }
   state.resident = resident;
   state.pending = pending;
+  update_wanted(b);
 }
 
 void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
@@ -141,7 +143,9 @@ void Evictor::lose_op(OpId first) {
     const OpId op = work.back();
     work.pop_back();
     if (op_at(op).lost && op != first) continue;
+    const bool again = must_run_again(op);
     op_at(op).lost = true;
+    if (again) spread_wants(op, -1);
     for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].writes) {
       if (at(b).resident || at(b).pending) continue;
       for (OpId reader : at(b).readers) {
@@ -157,30 +161,63 @@ void Evictor::lose_buffer(BufferId b) {
   }
 }
 
+// Something discarded is wanted that only this op can bring back.
+bool Evictor::must_run_again(OpId op) const {
+  const OpState& state = op_at(op);
+  return state.ran && !state.lost && state.wanted > 0;
+}
+
+void Evictor::set_ran(OpId op) {
+  op_at(op).ran = true;
+  for (BufferId w : graph_.ops[static_cast<std::size_t>(op)].writes) update_wanted(w);
+}
+
+// `b` is wanted where it is not there and the program holds it, or an op that must run again reads it.
+void Evictor::update_wanted(BufferId first) {
+  changed_.assign(1, first);
+  while (!changed_.empty()) {
+    const BufferId b = changed_.back();
+    changed_.pop_back();
+    BufferState& state = at(b);
+    const bool there = state.resident || state.pending;
+    if (there && state.released && state.wants == 0) idle_.push_back(b);
+    if (state.producer < 0 || !op_at(state.producer).ran) continue;
+    const bool wanted = !there && (!state.released || state.wants > 0);
+    if (wanted == state.wanted) continue;
+    state.wanted = wanted;
+    const bool before = must_run_again(state.producer);
+    op_at(state.producer).wanted += wanted ? 1 : -1;
+    if (must_run_again(state.producer) == before) continue;
+    for (BufferId r : op_at(state.producer).reads) {
+      at(r).wants += wanted ? 1 : -1;
+      changed_.push_back(r);
+    }
+  }
+}
+
+void Evictor::spread_wants(OpId op, std::int32_t change) {
+  for (BufferId r : op_at(op).reads) {
+    at(r).wants += change;
+    update_wanted(r);
+  }
+}
+
 // Whether a discarded buffer that the program still holds is computed from `b`. `needed` gets all that could not be
-// computed again without `b`: those, and what is in memory now and must stay. Where all that is asked is whether to
-// keep what can be computed again, the nearest few ops decide.
-bool Evictor::still_needed_below(BufferId b, std::vector<BufferId>* needed) const {
-  constexpr std::size_t kEnough = 24;
-  const std::size_t most = needed == nullptr && recomputable(b) ? kEnough : std::numeric_limits<std::size_t>::max();
+// computed again without `b`: those, and what is in memory now and must stay.
+bool Evictor::lost_without(BufferId b, std::vector<BufferId>& needed) const {
   ++visit_;
   std::vector<BufferId> work{b};
-  std::size_t looked_at = 0;
   bool found = false;
-  while (!work.empty() && looked_at < most) {
+  while (!work.empty()) {
     const BufferId from = work.back();
     work.pop_back();
     for (OpId reader : at(from).readers) {
       if (op_at(reader).lost || !op_at(reader).ran || seen_[static_cast<std::size_t>(reader)] == visit_) continue;
       seen_[static_cast<std::size_t>(reader)] = visit_;
-      ++looked_at;
       for (BufferId w : graph_.ops[static_cast<std::size_t>(reader)].writes) {
         const bool there = at(w).resident || at(w).pending;
-        if (!at(w).released) {
-          found |= !there;
-          if (found && needed == nullptr) return true;
-        }
-        if (needed != nullptr && (there || !at(w).released)) needed->push_back(w);
+        if (!at(w).released) found |= !there;
+        if (there || !at(w).released) needed.push_back(w);
         if (!there) work.push_back(w);
       }
     }
@@ -188,46 +225,33 @@ bool Evictor::still_needed_below(BufferId b, std::vector<BufferId>* needed) cons
   return found;
 }
 
-// Drops a released buffer, or keeps it while something evicted is computed from it: what can be computed again is then
-// one victim among others.
+// Drops a released buffer, or keeps it while something discarded needs it: what can be computed again is then one
+// victim among others.
 void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
-  if (still_needed_below(b, nullptr)) {
-    at(b).kept = true;
-    if (recomputable(b)) {
-      spare_.push_back(b);
-    } else {
-      held_.push_back(b);
-    }
-    return;
-  }
+  if (at(b).wants > 0) return;
   drop(b, steps);
   if (!recomputable(b)) lose_buffer(b);
 }
 
-// Looks again at all that must be held, and at a few of what need not.
-void Evictor::retry_held(std::vector<Step>& steps) {
-  std::vector<BufferId> again = std::exchange(held_, {});
-  for (int i = 0; i < 3 && !spare_.empty(); ++i) {
-    again.push_back(spare_.front());
-    spare_.pop_front();
+void Evictor::drop_idle(std::vector<Step>& steps) {
+  for (std::size_t i = 0; i < idle_.size(); ++i) {
+    const BufferId b = idle_[i];
+    if (at(b).resident && at(b).released && at(b).locks == 0) drop_released(b, steps);
   }
-  for (BufferId b : again) {
-    at(b).kept = false;
-    if (at(b).resident) drop_released(b, steps);
-  }
+  idle_.clear();
 }
 
 // What the program still holds and could not be computed again once `op` has updated in place.
 std::vector<BufferId> Evictor::needed_before_update(OpId op) const {
   std::vector<BufferId> needed;
   for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].updates) {
-    still_needed_below(b, &needed);
+    lost_without(b, needed);
     const OpId producer = at(b).producer;
     if (producer < 0 || op_at(producer).lost) continue;
     for (BufferId sibling : graph_.ops[static_cast<std::size_t>(producer)].writes) {
       if (sibling == b) continue;
       if (!at(sibling).released || at(sibling).resident) needed.push_back(sibling);
-      if (!at(sibling).resident) still_needed_below(sibling, &needed);
+      if (!at(sibling).resident) lost_without(sibling, needed);
     }
   }
   std::sort(needed.begin(), needed.end());
@@ -279,14 +303,9 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   if (!op.updates.empty()) {
     for (BufferId b : needed_before_update(id)) wanted.push_back(b);
   }
-  bool done = false;
-  for (Order order : {Order::kProgram, Order::kDepthLocked, Order::kDepthFree}) {
-    begin_call(steps);
-    done = bring(wanted, order, steps) && run(id, releases, steps);
-    if (done) break;
+  begin_call(steps);
+  if (!bring(wanted, steps) || !run(id, releases, steps)) {
     roll_back(steps);
-  }
-  if (!done) {
     Shortage result = shortage(id, op_at(id).reads, op.writes, op.scratch);
     const auto savings = [&] {
       std::int64_t saved = 0;
@@ -296,12 +315,16 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
     result.needed -= savings();
     return more_than_there_was(result);
   }
-  for (BufferId b : wanted) unlock(b, steps);
-  op_at(id).ran = true;
+  for (BufferId b : wanted) {
+    --at(b).locks;
+    settle(b, steps);
+  }
+  set_ran(id);
   for (BufferId b : op_at(id).reads) at(b).touched = tick_;
   for (BufferId b : op.writes) at(b).touched = tick_;
   commit_updates(id);
   for (BufferId b : releases) release(b, steps);
+  drop_idle(steps);
   return std::nullopt;
 }
 
@@ -309,15 +332,15 @@ std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
   ingest_buffers();
   if (at(b).resident) return std::nullopt;
   const BufferId wanted[] = {b};
-  for (Order order : {Order::kProgram, Order::kDepthLocked, Order::kDepthFree}) {
-    begin_call(steps);
-    if (bring(wanted, order, steps)) {
-      at(b).touched = tick_;
-      unlock(b, steps);
-      return std::nullopt;
-    }
-    roll_back(steps);
+  begin_call(steps);
+  if (bring(wanted, steps)) {
+    at(b).touched = tick_;
+    --at(b).locks;
+    settle(b, steps);
+    drop_idle(steps);
+    return std::nullopt;
   }
+  roll_back(steps);
   return more_than_there_was(shortage(at(b).producer, wanted, {}, 0));
 }
 
@@ -349,12 +372,13 @@ void Evictor::release(BufferId b, std::vector<Step>& steps) {
   if (state.fixed || state.released) return;
   state.released = true;
   state.pinned = false;
+  update_wanted(b);
   if (state.resident) {
     drop_released(b, steps);
   } else if (!recomputable(b)) {
     lose_buffer(b);
   }
-  retry_held(steps);
+  drop_idle(steps);
 }
 
 void Evictor::pin(BufferId b) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,18 +33,21 @@ class Evictor {
     std::int64_t offset = 0;
     OpId producer = -1;
     std::int32_t touched = 0;  // tick of the last use
-    std::int32_t locks = 0;    // uses to come in the present call
+    std::int32_t locks = 0;    // by what runs now
+    std::int32_t awaited = 0;  // uses to come in the present call
+    std::int32_t wants = 0;    // readers that would have to run again for something held
     std::size_t slot = 0;      // in resident_, where resident
     bool resident = false;
     bool pending = false;  // has a place as an output of the op about to run
     bool released = false;
-    bool kept = false;    // in held_ or spare_
+    bool wanted = false;  // discarded, and held or needed to compute what is
     bool fixed = false;   // pinned in the graph: neither dropped nor moved
     bool pinned = false;  // by pin()
     std::vector<OpId> readers;
   };
   struct OpState {
     std::vector<BufferId> reads;  // with updates, each once
+    std::int32_t wanted = 0;      // outputs
     bool ran = false;
     bool lost = false;  // may not run again
   };
@@ -55,7 +57,10 @@ class Evictor {
     std::int64_t offset;  // before the change
     bool pending;
   };
-  enum class Order : std::uint8_t { kProgram, kDepthLocked, kDepthFree };
+  struct Frame {  // ops to run again, the innermost frame's first
+    std::vector<OpId> ops;
+    std::size_t next = 0;
+  };
 
   // evictor.cc: the program so far, and what calls change.
   void ingest_buffers();
@@ -71,9 +76,13 @@ class Evictor {
   bool recomputable(BufferId b) const;
   void lose_op(OpId op);
   void lose_buffer(BufferId b);
-  bool still_needed_below(BufferId b, std::vector<BufferId>* needed) const;
+  bool must_run_again(OpId op) const;
+  void set_ran(OpId op);
+  void update_wanted(BufferId b);
+  void spread_wants(OpId op, std::int32_t change);
+  bool lost_without(BufferId b, std::vector<BufferId>& needed) const;
   void drop_released(BufferId b, std::vector<Step>& steps);
-  void retry_held(std::vector<Step>& steps);
+  void drop_idle(std::vector<Step>& steps);
   std::vector<BufferId> needed_before_update(OpId op) const;
   void commit_updates(OpId op);
   Shortage shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
@@ -86,16 +95,15 @@ class Evictor {
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
+  bool spares_a_victim(std::int64_t bytes) const;
   bool evict_least(std::vector<Step>& steps);
   void take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps);
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
-  bool bring(std::span<const BufferId> wanted, Order order, std::vector<Step>& steps);
-  bool bring_in_program_order(std::span<const BufferId> wanted, std::vector<Step>& steps);
-  bool bring_depth_first(std::span<const BufferId> wanted, bool lock, std::vector<Step>& steps);
+  bool bring(std::span<const BufferId> wanted, std::vector<Step>& steps);
   std::vector<OpId> missing_ops(std::span<const BufferId> wanted) const;
-  void unlock(BufferId b, std::vector<Step>& steps);
+  void settle(BufferId b, std::vector<Step>& steps);
 
   BufferState& at(BufferId b) { return buffers_[static_cast<std::size_t>(b)]; }
   const BufferState& at(BufferId b) const { return buffers_[static_cast<std::size_t>(b)]; }
@@ -109,11 +117,11 @@ class Evictor {
   std::vector<BufferId> resident_;  // in no order
   std::vector<Change> journal_;
   std::size_t steps_before_ = 0;
-  // Released, but something evicted still depends on them; those in spare_ can be computed again.
-  std::vector<BufferId> held_;
-  std::deque<BufferId> spare_;
+  std::vector<BufferId> idle_;     // released ones that nothing discarded needs any more, or so it was
+  std::vector<BufferId> changed_;  // by update_wanted(), kept for its memory
+  std::vector<Frame> frames_;      // of the present call
   // A use that is twice as far back counts for 2^kStaleness times as much.
-  static constexpr double kStaleness = 0.7;
+  static constexpr double kStaleness = 0.6;
   std::vector<double> staleness_;           // by ticks since the last use, up to the present one
   std::int32_t tick_ = -1;                  // runs so far, with those again
   mutable std::vector<std::int32_t> seen_;  // visit marks by op

@@ -1,4 +1,4 @@
-// Running ops, and computing again what is missing, without recursion and within a bounded number of runs.
+// Running ops, and computing again what is missing, within a bounded number of runs.
 #include <algorithm>
 
 #include "scheduler/evictor.h"
@@ -7,10 +7,12 @@
 
 namespace tidemark::scheduler {
 
-void Evictor::unlock(BufferId b, std::vector<Step>& steps) {
-  BufferState& state = at(b);
-  if (--state.locks > 0 || !state.released || !state.resident) return;
-  if (!state.kept) drop_released(b, steps);
+// Drops a released buffer that the present call does not need any more.
+void Evictor::settle(BufferId b, std::vector<Step>& steps) {
+  const BufferState& state = at(b);
+  if (state.released && state.resident && state.locks == 0 && state.awaited == 0 && recomputable(b)) {
+    drop_released(b, steps);
+  }
 }
 
 // Runs `op`, whose reads are resident: room for its outputs and scratch, then the step. False where there is no room.
@@ -30,7 +32,7 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
       const bool updated = std::find(op.updates.begin(), op.updates.end(), r) != op.updates.end();
       if (!released || updated || read.fixed || read.pinned || read.bytes < at(w).bytes) continue;
       std::vector<BufferId> dependent;
-      if (!recomputable(r) && still_needed_below(r, &dependent)) continue;
+      if (!recomputable(r) && lost_without(r, dependent)) continue;
       const auto used = [&, r = r, w = w](const auto& pair) { return pair.first == r || pair.second == w; };
       if (std::any_of(step.overwrites.begin(), step.overwrites.end(), used)) continue;
       step.overwrites.emplace_back(r, w);
@@ -80,7 +82,7 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
       // What the program has released is as old as its last use there, however often it is computed on the way.
       if (!at(w).released) {
         at(w).touched = tick_;
-      } else if (at(w).locks == 0) {
+      } else if (at(w).locks == 0 && at(w).awaited == 0) {
         drop(w, steps);
       }
     }
@@ -110,90 +112,50 @@ std::vector<OpId> Evictor::missing_ops(std::span<const BufferId> wanted) const {
   return ops;
 }
 
-// Makes `wanted` resident and locks each once.
-bool Evictor::bring(std::span<const BufferId> wanted, Order order, std::vector<Step>& steps) {
-  if (order == Order::kProgram) return bring_in_program_order(wanted, steps);
-  return bring_depth_first(wanted, order == Order::kDepthLocked, steps);
-}
-
-// Every op once; what a later one of them reads is locked until then. Cheapest in ops, not in room.
-bool Evictor::bring_in_program_order(std::span<const BufferId> wanted, std::vector<Step>& steps) {
-  bool missing = false;
-  for (BufferId b : wanted) {
-    ++at(b).locks;
-    missing |= !at(b).resident;
-  }
-  if (!missing) return true;
-  const std::vector<OpId> ops = missing_ops(wanted);
-  for (OpId op : ops) {
-    for (BufferId b : op_at(op).reads) ++at(b).locks;
-  }
-  for (OpId op : ops) {
-    if (!run(op, {}, steps)) return false;
-    for (BufferId b : op_at(op).reads) unlock(b, steps);
-  }
-  return true;
-}
-
-// Just in time: an op's missing reads one after the other, each with all that it needs, so that little is held at
-// once. Without locks a read may be lost again while the next is brought; the number of runs is bounded.
-bool Evictor::bring_depth_first(std::span<const BufferId> wanted, bool lock, std::vector<Step>& steps) {
-  std::size_t runs_left = 64 + 16 * missing_ops(wanted).size();
-  struct Frame {
-    OpId op = -1;                    // -1: the caller
-    std::vector<BufferId> restored;  // locked on the way
+// Makes `wanted` resident and locks each once: the missing ops in program order, each once where there is room for all
+// that later ones of them read. What is discarded of that after all is computed again before its reader, as is what it
+// needs, and so on; the number of runs is bounded.
+bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) {
+  for (BufferId b : wanted) ++at(b).awaited;
+  std::size_t runs_left = 0;
+  const auto push = [&](std::span<const BufferId> reads) {
+    frames_.push_back({missing_ops(reads), 0});
+    for (OpId op : frames_.back().ops) {
+      for (BufferId b : op_at(op).reads) ++at(b).awaited;
+    }
   };
-  std::vector<Frame> stack;
-  stack.push_back({});
+  for (bool first = true;; first = false) {
+    push(wanted);
+    if (first) runs_left = 64 + 16 * frames_.back().ops.size();
+    if (frames_.back().ops.empty()) break;
+    while (!frames_.empty()) {
+      Frame& frame = frames_.back();
+      if (frame.next == frame.ops.size()) {
+        frames_.pop_back();
+        continue;
+      }
+      const OpId op = frame.ops[frame.next];
+      const std::vector<BufferId>& reads = op_at(op).reads;
+      const auto& writes = graph_.ops[static_cast<std::size_t>(op)].writes;
+      if (std::any_of(writes.begin(), writes.end(), [&](BufferId w) { return !at(w).resident && at(w).awaited > 0; })) {
+        if (std::any_of(reads.begin(), reads.end(), [&](BufferId r) { return !at(r).resident; })) {
+          push(reads);
+          continue;
+        }
+        if (runs_left-- == 0 || !run(op, {}, steps)) return false;
+      }
+      ++frame.next;
+      for (BufferId b : reads) {
+        --at(b).awaited;
+        settle(b, steps);
+      }
+    }
+  }
+  frames_.clear();
   for (BufferId b : wanted) {
-    if (lock && at(b).resident) {
-      ++at(b).locks;
-      stack.back().restored.push_back(b);
-    }
+    --at(b).awaited;
+    ++at(b).locks;
   }
-  for (;;) {
-    Frame& frame = stack.back();
-    const std::span<const BufferId> reads = frame.op < 0 ? wanted : std::span<const BufferId>(op_at(frame.op).reads);
-    BufferId missing = -1;
-    for (BufferId b : reads) {
-      if (!at(b).resident) {
-        missing = b;
-        break;
-      }
-    }
-    if (missing >= 0) {
-      if (!recomputable(missing)) missing_ops({&missing, 1});  // throws
-      stack.push_back({at(missing).producer, {}});
-      continue;
-    }
-    if (frame.op < 0) break;
-    if (runs_left-- == 0) return false;
-    const OpId op = frame.op;
-    const std::vector<BufferId> restored = std::move(frame.restored);
-    stack.pop_back();
-    // What the op makes for the frame below must outlive the op, also where the program has released it.
-    Frame& below = stack.back();
-    const std::span<const BufferId> next = below.op < 0 ? wanted : std::span<const BufferId>(op_at(below.op).reads);
-    std::vector<BufferId> fresh;
-    for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].writes) {
-      if (at(b).resident || std::find(next.begin(), next.end(), b) == next.end()) continue;
-      ++at(b).locks;
-      fresh.push_back(b);
-    }
-    if (!run(op, {}, steps)) return false;
-    for (BufferId b : restored) unlock(b, steps);
-    for (BufferId b : fresh) {
-      if (lock || at(b).released) {
-        below.restored.push_back(b);
-      } else {
-        --at(b).locks;
-      }
-    }
-  }
-  // From here on each wanted buffer holds exactly one lock.
-  const std::vector<BufferId> restored = std::move(stack.back().restored);
-  for (BufferId b : wanted) ++at(b).locks;
-  for (BufferId b : restored) --at(b).locks;
   return true;
 }
 

@@ -1,4 +1,4 @@
-// Room in the arena: one window of victims, or buffers moved together, whichever costs less.
+// Room in the arena: who is discarded, and what moves so that the room is in one piece.
 #include <algorithm>
 #include <limits>
 
@@ -42,9 +42,7 @@ double Evictor::rerun_cost(BufferId b, double most) const {
   };
   const auto needed_by = [&](BufferId from) {
     for (OpId reader : at(from).readers) {
-      if (op_at(reader).lost || !op_at(reader).ran) continue;
-      const auto& writes = graph_.ops[static_cast<std::size_t>(reader)].writes;
-      if (std::any_of(writes.begin(), writes.end(), [&](BufferId w) { return !at(w).resident; })) visit(reader, kBelow);
+      if (must_run_again(reader)) visit(reader, kBelow);
     }
   };
   needs(op);
@@ -53,7 +51,7 @@ double Evictor::rerun_cost(BufferId b, double most) const {
   needed_by(b);
   for (std::size_t i = above; i < found_.size() && found_.size() < above + kNear && cost <= most; ++i) {
     for (BufferId w : graph_.ops[static_cast<std::size_t>(found_[i])].writes) {
-      if (!at(w).resident) needed_by(w);
+      if (at(w).wanted) needed_by(w);
     }
   }
   work_ += static_cast<std::int64_t>(found_.size()) + 1;
@@ -63,26 +61,40 @@ double Evictor::rerun_cost(BufferId b, double most) const {
 // Victims go by cost alone, wherever they lie, and what stays is moved together: a copy costs less than what a whole
 // window of neighbours holds besides.
 std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<Step>& steps) {
+  constexpr std::int64_t kFar = 16;
   if (const auto hole = layout_.best_fit(bytes)) return hole;
   const auto can_move = [&](BufferId b) { return movable(b); };
   const std::size_t first = steps.size();
-  bool scattered = false;  // enough is free, but what cannot move lies between
+  bool early = false;  // victims beyond `bytes`: what cannot move lies between, or too much would have to
   for (;;) {
     if (layout_.free_bytes() >= bytes) {
-      if (!scattered) take_back(bytes, first, steps);
+      if (!early) take_back(bytes, first, steps);
       if (const auto hole = layout_.best_fit(bytes)) return hole;
       const auto now = layout_.segments();
       if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
+        if (window->bytes > kFar * bytes && spares_a_victim(bytes) && evict_least(steps)) {
+          early = true;
+          continue;
+        }
         compact(now, *window, steps);
         return layout_.best_fit(bytes);
       }
       const auto away = layout_.evacuation(bytes, can_move);
       for (const Placement& p : away) move(p.buffer, p.offset, steps);
       if (!away.empty()) return layout_.best_fit(bytes);
-      scattered = true;
+      early = true;
     }
     if (!evict_least(steps)) return std::nullopt;
   }
+}
+
+// Whether one victim more is a small part of the arena, and so is what is then free beyond `bytes`: among many small
+// buffers a few holes more make all moves short.
+bool Evictor::spares_a_victim(std::int64_t bytes) const {
+  constexpr std::int64_t kPart = 100;
+  const std::int64_t free = layout_.free_bytes();
+  const std::int64_t typical = (layout_.limit() - free) / (static_cast<std::int64_t>(resident_.size()) + 1);
+  return free - bytes + typical <= layout_.limit() / kPart;
 }
 
 // Of the victims since step `first`, those that the later ones have made needless stay after all.
@@ -109,13 +121,18 @@ void Evictor::compact(const std::vector<Layout::Segment>& segments, const Layout
 }
 
 bool Evictor::evict_least(std::vector<Step>& steps) {
+  for (BufferId b : idle_) {
+    if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b)) continue;
+    drop(b, steps);
+    return true;
+  }
   BufferId victim = -1;
   double least = std::numeric_limits<double>::infinity();
   for (BufferId b : resident_) {
     const BufferState& state = at(b);
     if (state.bytes == 0 || !evictable(b)) continue;
-    const double weight =
-        static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(tick_ - state.touched)];
+    const std::int32_t age = state.awaited > 0 ? 0 : tick_ - state.touched;
+    const double weight = static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(age)];
     const double score = rerun_cost(b, least * weight) / weight;
     if (score > least || (score == least && b > victim)) continue;
     least = score;

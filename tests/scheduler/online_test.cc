@@ -247,6 +247,166 @@ TEST(Online, ReleasesBeforeTheLastReadWaitForIt) {
   EXPECT_LE(simulate(graph, p).live_peak, 6 * kUnit);
 }
 
+// A released value stays while something discarded needs it, however much else was computed from it and is gone.
+TEST(Online, WhatIsNeededStaysAmongManyReaders) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  std::vector<BufferId> way{x};
+  for (int i = 0; i < 50; ++i) {
+    way.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {way[way.size() - 2]}, {way.back()});
+  }
+  const BufferId held = add_buffer(graph, 8);
+  add_op(graph, 1, {way.back()}, {held});
+  std::vector<BufferId> gone;
+  for (int i = 0; i < 100; ++i) {
+    gone.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {way.back()}, {gone.back()});
+  }
+  const BufferId large = add_buffer(graph, 10);
+  add_op(graph, 1, {x}, {large});
+  Online online(graph, 16 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  OpId op = 0;
+  for (; op < 50; ++op) {
+    ASSERT_FALSE(online.admit(op, steps));
+    if (op > 0) online.release(way[static_cast<std::size_t>(op)], steps);
+  }
+  ASSERT_FALSE(online.admit(op++, steps));
+  for (const BufferId b : gone) {
+    ASSERT_FALSE(online.admit(op++, steps));
+    online.release(b, steps);
+  }
+  ASSERT_FALSE(online.admit(op++, steps));  // discards what is large
+  online.release(way.back(), steps);
+  online.release(large, steps);
+  steps.clear();
+  ASSERT_FALSE(online.restore(held, steps));
+  EXPECT_EQ(std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::kRun; }), 1);
+  online.release(x, steps);
+  EXPECT_EQ(steps.back().kind, Step::Kind::kDrop);  // nothing needs it any more
+  EXPECT_EQ(steps.back().id, way.back());
+}
+
+TEST(Online, RefusedCallsLoseNoInput) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 2);
+  const BufferId value = add_buffer(graph, 4);
+  const BufferId large = add_buffer(graph, 7);
+  const BufferId too_large = add_buffer(graph, 6);
+  add_op(graph, 1, {in}, {value});
+  add_op(graph, 1, {}, {large});
+  add_op(graph, 1, {value}, {too_large});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  ASSERT_FALSE(online.admit(1, steps));  // the value goes
+  online.release(in, steps);
+  online.release(large, steps);
+  steps.clear();
+  EXPECT_TRUE(online.admit(2, steps).has_value());  // with the value there is no room for its output
+  EXPECT_TRUE(steps.empty());
+  EXPECT_FALSE(online.restore(value, steps));
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kRun);
+  EXPECT_EQ(steps[1].kind, Step::Kind::kDrop);  // nothing needs the input any more
+  EXPECT_EQ(steps[1].id, in);
+}
+
+// In program order `first` would wait for `last` while `wide` is there.
+TEST(Online, WhatWaitsIsGivenUpForRoom) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId first = add_buffer(graph, 4);
+  const BufferId wide = add_buffer(graph, 6);
+  const BufferId narrow = add_buffer(graph, 1);
+  const BufferId last = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 8);
+  add_op(graph, 1, {x}, {first});
+  add_op(graph, 1, {x}, {wide});
+  add_op(graph, 1, {wide}, {narrow});
+  add_op(graph, 1, {first, narrow}, {last});
+  add_op(graph, 1, {x}, {large});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  Plan plan;
+  plan.budget = 9 * kUnit;
+  plan.placed = true;
+  plan.inputs = {{x, 0}};
+  for (OpId op = 0; op < 5; ++op) ASSERT_FALSE(online.admit(op, plan.steps));
+  for (const BufferId b : {first, wide, narrow, large}) online.release(b, plan.steps);
+  const std::size_t before = plan.steps.size();
+  ASSERT_FALSE(online.restore(last, plan.steps));
+  EXPECT_EQ(std::count_if(plan.steps.begin() + static_cast<std::ptrdiff_t>(before), plan.steps.end(),
+                          [](const Step& s) { return s.kind == Step::Kind::kRun; }),
+            5);
+  simulate(graph, plan);
+}
+
+TEST(Online, WhatIsReadNextIsNotOld) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId old = add_buffer(graph, 4);
+  const BufferId wide = add_buffer(graph, 4);
+  const BufferId out = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 5);
+  const BufferId fresh = add_buffer(graph, 4);
+  add_op(graph, 1, {x}, {old});
+  add_op(graph, 1, {x}, {wide});
+  add_op(graph, 1, {old, wide}, {out});
+  add_op(graph, 1, {old}, {large});
+  add_op(graph, 1, {x}, {fresh});
+  add_op(graph, 1, {x}, {});
+  Online online(graph, 10 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 3; ++op) ASSERT_FALSE(online.admit(op, steps));
+  online.release(wide, steps);
+  ASSERT_FALSE(online.admit(3, steps));  // `out` goes
+  online.release(large, steps);
+  for (OpId op = 4; op < 6; ++op) ASSERT_FALSE(online.admit(op, steps));
+  steps.clear();
+  ASSERT_FALSE(online.restore(out, steps));
+  EXPECT_EQ(std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::kRun; }), 2);
+}
+
+// The value that was computed from `in` is gone for good: its op read what an update has overwritten.
+TEST(Online, WhatCannotComeBackNeedsNothing) {
+  Graph graph;
+  const BufferId weight = add_buffer(graph, 1);
+  const BufferId in = add_buffer(graph, 1);
+  add_op(graph, 1, {weight, in}, {add_buffer(graph, 1)});
+  add_op(graph, 1, {}, {});
+  graph.ops.back().updates = {weight};
+  Online online(graph, 4 * kUnit, {.next_op = 2, .resident = {{weight, 0}, {in, kUnit}}});
+  std::vector<Step> steps;
+  online.release(in, steps);
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kDrop);
+}
+
+// Among many small buffers a little more is discarded, and no long run of neighbours moves for each hole.
+TEST(Online, MovesStayShort) {
+  std::mt19937_64 rng(44);
+  Graph graph;
+  std::vector<BufferId> values;
+  for (int op = 0; op < 3000; ++op) {
+    std::vector<BufferId> reads;
+    if (op > 0) reads.push_back(values.back());
+    if (op >= 1500) reads.push_back(values[static_cast<std::size_t>(2999 - op)]);
+    values.push_back(add_buffer(graph, 1 + static_cast<std::int64_t>(rng() % 8)));
+    add_op(graph, 1 + static_cast<double>(rng() % 8), reads, {values.back()});
+  }
+  const Plan p = run_online(graph, peak_without_recomputation(graph) / 2 / kUnit * kUnit);
+  std::int64_t moved = 0;
+  std::int64_t written = 0;
+  for (const Step& s : p.steps) {
+    if (s.kind == Step::Kind::kMove) moved += graph.buffers[static_cast<std::size_t>(s.id)].bytes;
+    if (s.kind != Step::Kind::kRun) continue;
+    for (const Placement& w : s.places) written += graph.buffers[static_cast<std::size_t>(w.buffer)].bytes;
+  }
+  EXPECT_GT(moved, 0);
+  EXPECT_LT(moved, written);
+}
+
 // Ops read a recent value and an old one. Were released values dropped at once, the ancestors of a discarded one would
 // go one after the other, and bringing it back would take half of the program.
 TEST(Online, IrregularGraphsDoNotThrash) {
@@ -265,7 +425,7 @@ TEST(Online, IrregularGraphsDoNotThrash) {
     const Plan p = run_online(graph, budget);
     EXPECT_LE(simulate(graph, p).reserved_peak, budget);
     EXPECT_GT(p.cost, p.base_cost);
-    EXPECT_LT(p.cost, 1.2 * p.base_cost);
+    EXPECT_LT(p.cost, 1.1 * p.base_cost);
   }
 }
 
