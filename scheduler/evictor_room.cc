@@ -133,7 +133,10 @@ bool Evictor::evict_least(std::vector<Step>& steps) {
     if (state.bytes == 0 || !evictable(b)) continue;
     const std::int32_t age = state.awaited > 0 ? 0 : tick_ - state.touched;
     const double weight = static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(age)];
-    const double score = rerun_cost(b, least * weight) / weight;
+    const double most = least * weight * (1 + 1e-9);  // where it rounds to less, a tie is no tie
+    const double cost = rerun_cost(b, most);
+    if (cost > most) continue;
+    const double score = cost / weight;
     if (score > least || (score == least && b > victim)) continue;
     least = score;
     victim = b;

@@ -383,6 +383,40 @@ TEST(Online, WhatCannotComeBackNeedsNothing) {
   EXPECT_EQ(steps[0].kind, Step::Kind::kDrop);
 }
 
+// Two of one size and age, whatever their scores round to.
+TEST(Online, TheCheaperOfTwoAlikeGoes) {
+  for (int size = 1; size <= 8; ++size) {
+    for (int wait = 0; wait < 12; ++wait) {
+      Graph graph;
+      const BufferId x = add_buffer(graph, 1, true);
+      const BufferId dear = add_buffer(graph, size);
+      const BufferId cheap = add_buffer(graph, size);
+      std::vector<BufferId> way{x};
+      add_op(graph, 1, {x}, {cheap});
+      for (int i = 0; i < 5; ++i) {
+        way.push_back(add_buffer(graph, 1));
+        add_op(graph, 1, {way[way.size() - 2]}, {way.back()});
+      }
+      add_op(graph, 1, {way.back()}, {dear});
+      add_op(graph, 1, {dear, cheap}, {});
+      for (int i = 0; i < wait; ++i) add_op(graph, 1, {x}, {});
+      add_op(graph, 1, {x}, {add_buffer(graph, size)});
+      Online online(graph, (2 * size + 6) * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+      std::vector<Step> steps;
+      const auto last = static_cast<OpId>(graph.ops.size()) - 1;
+      for (OpId op = 0; op < last; ++op) ASSERT_FALSE(online.admit(op, steps));
+      for (std::size_t i = 1; i < way.size(); ++i) online.release(way[i], steps);
+      const BufferId filler = add_buffer(graph, 5);
+      std::int64_t offset = 0;
+      ASSERT_FALSE(online.reserve(filler, steps, offset));
+      steps.clear();
+      ASSERT_FALSE(online.admit(last, steps));
+      ASSERT_EQ(steps.front().kind, Step::Kind::kDrop);
+      EXPECT_EQ(steps.front().id, cheap) << size << " " << wait;
+    }
+  }
+}
+
 // Among many small buffers a little more is discarded, and no long run of neighbours moves for each hole.
 TEST(Online, MovesStayShort) {
   std::mt19937_64 rng(44);
