@@ -18,6 +18,7 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
   }
   for (const Placement& p : start.resident) {
     if (p.buffer < 0 || p.buffer >= static_cast<BufferId>(buffers_.size())) throw Error("start: unknown buffer");
+    ingest_new(p.buffer);
     place(p.buffer, p.offset, false);
   }
   for (OpId op = 0; op < start.next_op; ++op) {
@@ -30,13 +31,20 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
   while (tick_ < start.next_op) advance();
 }
 
-void Evictor::ingest_buffers() {
-  for (std::size_t i = buffers_.size(); i < graph_.buffers.size(); ++i) {
-    BufferState state;
-    state.bytes = graph_.buffers[i].bytes;
-    state.fixed = graph_.buffers[i].pinned;
-    buffers_.push_back(std::move(state));
-  }
+void Evictor::ingest_buffers() { buffers_.resize(std::max(buffers_.size(), graph_.buffers.size())); }
+
+// What a refused call left unwritten may be of another size by now.
+void Evictor::ingest_new(BufferId b) {
+  at(b).bytes = graph_.buffers[static_cast<std::size_t>(b)].bytes;
+  at(b).fixed = graph_.buffers[static_cast<std::size_t>(b)].pinned;
+}
+
+void Evictor::check_readable(BufferId b, const std::string& reader) const {
+  if (at(b).resident || recomputable(b)) return;
+  const bool input = at(b).producer < 0;
+  throw Error("online: " + reader + describe_buffer(graph_, b) +
+              (input ? ", which is not in memory and no op writes"
+                     : ", which was released or changed and cannot be computed again"));
 }
 
 void Evictor::ingest(OpId id, bool check) {
@@ -50,17 +58,25 @@ void Evictor::ingest(OpId id, bool check) {
   for (const auto* list : {&op.reads, &op.updates}) {
     for (BufferId b : *list) {
       if (std::find(state.reads.begin(), state.reads.end(), b) != state.reads.end()) continue;
-      if (check && !at(b).resident && at(b).producer < 0) {
-        throw Error("online: " + describe_op(graph_, id) + " reads " + describe_buffer(graph_, b) +
-                    ", which is not in memory and no op writes");
-      }
+      if (check) check_readable(b, describe_op(graph_, id) + " reads ");
       state.reads.push_back(b);
-      at(b).readers.push_back(id);
     }
   }
-  for (BufferId b : op.writes) at(b).producer = id;
+  for (BufferId b : state.reads) at(b).readers.push_back(id);
+  for (BufferId b : op.writes) {
+    ingest_new(b);
+    at(b).producer = id;
+  }
   ops_.push_back(std::move(state));
   seen_.push_back(0);
+}
+
+// Takes back what ingest() did with the last op, which was refused: the caller may record another one in its place.
+void Evictor::forget(OpId id) {
+  for (BufferId b : op_at(id).reads) at(b).readers.pop_back();
+  for (BufferId b : graph_.ops[static_cast<std::size_t>(id)].writes) at(b).producer = -1;
+  ops_.pop_back();
+  seen_.pop_back();
 }
 
 void Evictor::advance() { staleness_.push_back(std::pow(static_cast<double>(++tick_) + 0.5, kStaleness)); }
@@ -68,11 +84,13 @@ void Evictor::advance() { staleness_.push_back(std::pow(static_cast<double>(++ti
 void Evictor::begin_call(const std::vector<Step>& steps) {
   journal_.clear();
   steps_before_ = steps.size();
+  tick_before_ = tick_;
 }
 
 void Evictor::roll_back(std::vector<Step>& steps) {
   for (auto change = journal_.rbegin(); change != journal_.rend(); ++change) {
     BufferState& b = at(change->buffer);
+    b.touched = change->touched;
     if (change->kind != Change::Kind::kRemoved && b.bytes > 0) layout_.give(b.offset);
     if (change->kind != Change::Kind::kPlaced) {
       b.offset = change->offset;
@@ -83,8 +101,11 @@ void Evictor::roll_back(std::vector<Step>& steps) {
   }
   journal_.clear();
   steps.resize(steps_before_);
+  tick_ = tick_before_;
+  staleness_.resize(static_cast<std::size_t>(tick_) + 1);
   for (BufferState& b : buffers_) b.locks = b.awaited = 0;
   frames_.clear();
+  idle_.clear();  // nothing was idle before the call
 }
 
 void Evictor::set_state(BufferId b, bool resident, bool pending) {
@@ -107,12 +128,12 @@ void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
   if (state.bytes > 0) layout_.take(b, offset, state.bytes);
   state.offset = offset;
   set_state(b, !pending, pending);
-  journal_.push_back({Change::Kind::kPlaced, b, offset, pending});
+  journal_.push_back({Change::Kind::kPlaced, b, offset, pending, state.touched});
 }
 
 void Evictor::remove(BufferId b) {
   BufferState& state = at(b);
-  journal_.push_back({Change::Kind::kRemoved, b, state.offset, state.pending});
+  journal_.push_back({Change::Kind::kRemoved, b, state.offset, state.pending, state.touched});
   if (state.bytes > 0) layout_.give(state.offset);
   set_state(b, false, false);
 }
@@ -122,7 +143,7 @@ void Evictor::move(BufferId b, std::int64_t offset, std::vector<Step>& steps) {
     throw Error("online: scratch is placed last and never moved");
   }
   BufferState& state = at(b);
-  journal_.push_back({Change::Kind::kMoved, b, state.offset, state.pending});
+  journal_.push_back({Change::Kind::kMoved, b, state.offset, state.pending, state.touched});
   layout_.give(state.offset);
   layout_.take(b, offset, state.bytes);
   state.offset = offset;
@@ -202,12 +223,10 @@ void Evictor::spread_wants(OpId op, std::int32_t change) {
   }
 }
 
-// Whether a discarded buffer that the program still holds is computed from `b`. `needed` gets all that could not be
-// computed again without `b`: those, and what is in memory now and must stay.
-bool Evictor::lost_without(BufferId b, std::vector<BufferId>& needed) const {
+// All that could not be computed again without `b`: what is in memory now, and what the program still holds.
+void Evictor::find_dependent(BufferId b, std::vector<BufferId>& dependent) const {
   ++visit_;
   std::vector<BufferId> work{b};
-  bool found = false;
   while (!work.empty()) {
     const BufferId from = work.back();
     work.pop_back();
@@ -216,13 +235,11 @@ bool Evictor::lost_without(BufferId b, std::vector<BufferId>& needed) const {
       seen_[static_cast<std::size_t>(reader)] = visit_;
       for (BufferId w : graph_.ops[static_cast<std::size_t>(reader)].writes) {
         const bool there = at(w).resident || at(w).pending;
-        if (!at(w).released) found |= !there;
-        if (there || !at(w).released) needed.push_back(w);
+        if (there || !at(w).released) dependent.push_back(w);
         if (!there) work.push_back(w);
       }
     }
   }
-  return found;
 }
 
 // Drops a released buffer, or keeps it while something discarded needs it: what can be computed again is then one
@@ -245,13 +262,13 @@ void Evictor::drop_idle(std::vector<Step>& steps) {
 std::vector<BufferId> Evictor::needed_before_update(OpId op) const {
   std::vector<BufferId> needed;
   for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].updates) {
-    lost_without(b, needed);
+    find_dependent(b, needed);
     const OpId producer = at(b).producer;
     if (producer < 0 || op_at(producer).lost) continue;
     for (BufferId sibling : graph_.ops[static_cast<std::size_t>(producer)].writes) {
       if (sibling == b) continue;
       if (!at(sibling).released || at(sibling).resident) needed.push_back(sibling);
-      if (!at(sibling).resident) lost_without(sibling, needed);
+      if (!at(sibling).resident) find_dependent(sibling, needed);
     }
   }
   std::sort(needed.begin(), needed.end());
@@ -293,11 +310,7 @@ Shortage Evictor::more_than_there_was(Shortage result) const {
 }
 
 std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releases, std::vector<Step>& steps) {
-  if (id < static_cast<OpId>(ops_.size()) && !op_at(id).ran) {
-    ingest_buffers();  // a second try of an op that did not fit
-  } else {
-    ingest(id, true);
-  }
+  ingest(id, true);
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
   std::vector<BufferId> wanted = op_at(id).reads;
   if (!op.updates.empty()) {
@@ -313,6 +326,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
       return std::min(saved, result.outputs);
     };
     result.needed -= savings();
+    forget(id);
     return more_than_there_was(result);
   }
   for (BufferId b : wanted) {
@@ -331,6 +345,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
 std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
   ingest_buffers();
   if (at(b).resident) return std::nullopt;
+  check_readable(b, "cannot restore ");
   const BufferId wanted[] = {b};
   begin_call(steps);
   if (bring(wanted, steps)) {
@@ -349,6 +364,7 @@ std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, s
   if (at(b).resident || at(b).producer >= 0) {
     throw Error("online: " + describe_buffer(graph_, b) + " is not a new input");
   }
+  ingest_new(b);
   begin_call(steps);
   offset = 0;
   if (at(b).bytes > 0) {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "scheduler/layout.h"
@@ -13,7 +15,7 @@ namespace tidemark::scheduler {
 
 // Buffers are in one of these states: resident; evicted (not resident, may be computed again); gone (released, and
 // nothing can bring it back). A buffer that is not released never becomes gone: what would cause it is preceded by
-// computing the buffer again. Changes of one call are journaled and taken back where the call fails.
+// computing the buffer again. What one call changes in memory is journaled and taken back where the call fails.
 class Evictor {
  public:
   Evictor(const Graph& graph, std::int64_t budget, const Start& start);
@@ -56,6 +58,7 @@ class Evictor {
     BufferId buffer;
     std::int64_t offset;  // before the change
     bool pending;
+    std::int32_t touched;
   };
   struct Frame {  // ops to run again, the innermost frame's first
     std::vector<OpId> ops;
@@ -64,7 +67,10 @@ class Evictor {
 
   // evictor.cc: the program so far, and what calls change.
   void ingest_buffers();
+  void ingest_new(BufferId b);
+  void check_readable(BufferId b, const std::string& reader) const;
   void ingest(OpId op, bool check);
+  void forget(OpId op);
   void advance();
   void begin_call(const std::vector<Step>& steps);
   void roll_back(std::vector<Step>& steps);
@@ -80,7 +86,7 @@ class Evictor {
   void set_ran(OpId op);
   void update_wanted(BufferId b);
   void spread_wants(OpId op, std::int32_t change);
-  bool lost_without(BufferId b, std::vector<BufferId>& needed) const;
+  void find_dependent(BufferId b, std::vector<BufferId>& dependent) const;
   void drop_released(BufferId b, std::vector<Step>& steps);
   void drop_idle(std::vector<Step>& steps);
   std::vector<BufferId> needed_before_update(OpId op) const;
@@ -95,12 +101,15 @@ class Evictor {
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
-  bool spares_a_victim(std::int64_t bytes) const;
+  BufferId spare_victim(std::int64_t bytes) const;
+  BufferId least_victim() const;
   bool evict_least(std::vector<Step>& steps);
   void take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps);
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
+  std::vector<std::pair<BufferId, BufferId>> choose_overwrites(OpId op, std::span<const BufferId> releases,
+                                                               std::vector<BufferId>& dependent);
   bool bring(std::span<const BufferId> wanted, std::vector<Step>& steps);
   std::vector<OpId> missing_ops(std::span<const BufferId> wanted) const;
   void settle(BufferId b, std::vector<Step>& steps);
@@ -117,6 +126,7 @@ class Evictor {
   std::vector<BufferId> resident_;  // in no order
   std::vector<Change> journal_;
   std::size_t steps_before_ = 0;
+  std::int32_t tick_before_ = -1;
   std::vector<BufferId> idle_;     // released ones that nothing discarded needs any more, or so it was
   std::vector<BufferId> changed_;  // by update_wanted(), kept for its memory
   std::vector<Frame> frames_;      // of the present call

@@ -15,6 +15,32 @@ void Evictor::settle(BufferId b, std::vector<Step>& steps) {
   }
 }
 
+// The pairs of what `op` may write over what it releases. Where none of these is lost with the op, they can be computed
+// again. Else nothing discarded may need them, and what is in memory and computed from them, `dependent`, is all there
+// will be of it.
+std::vector<std::pair<BufferId, BufferId>> Evictor::choose_overwrites(OpId id, std::span<const BufferId> releases,
+                                                                      std::vector<BufferId>& dependent) {
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  const auto has = [](const auto& list, BufferId b) { return std::find(list.begin(), list.end(), b) != list.end(); };
+  std::vector<std::pair<BufferId, BufferId>> able;
+  bool lost = !op.updates.empty();
+  for (const auto& [r, w] : op.overwrites) {
+    const BufferState& read = at(r);
+    if (!has(releases, r) || has(op.updates, r) || read.fixed || read.pinned || read.bytes < at(w).bytes) continue;
+    able.emplace_back(r, w);
+    lost |= !recomputable(r);
+  }
+  std::vector<std::pair<BufferId, BufferId>> chosen;
+  for (const auto& [r, w] : able) {
+    const auto used = [&, r = r, w = w](const auto& pair) { return pair.first == r || pair.second == w; };
+    if (std::any_of(chosen.begin(), chosen.end(), used) || (lost && at(r).wants > 0)) continue;
+    chosen.emplace_back(r, w);
+    if (lost) find_dependent(r, dependent);
+  }
+  std::erase_if(dependent, [&](BufferId b) { return !at(b).resident; });
+  return chosen;
+}
+
 // Runs `op`, whose reads are resident: room for its outputs and scratch, then the step. False where there is no room.
 bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>& steps) {
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
@@ -23,51 +49,47 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   Step step = run_step(id);
   std::vector<BufferId> due;
   std::vector<BufferId> kept;
-  for (BufferId w : op.writes) (at(w).resident ? kept : due).push_back(w);
-  for (BufferId w : kept) ++at(w).locks;
-  if (!releases.empty()) {
-    for (const auto& [r, w] : op.overwrites) {
-      const BufferState& read = at(r);
-      const bool released = std::find(releases.begin(), releases.end(), r) != releases.end();
-      const bool updated = std::find(op.updates.begin(), op.updates.end(), r) != op.updates.end();
-      if (!released || updated || read.fixed || read.pinned || read.bytes < at(w).bytes) continue;
-      std::vector<BufferId> dependent;
-      if (!recomputable(r) && lost_without(r, dependent)) continue;
-      const auto used = [&, r = r, w = w](const auto& pair) { return pair.first == r || pair.second == w; };
-      if (std::any_of(step.overwrites.begin(), step.overwrites.end(), used)) continue;
-      step.overwrites.emplace_back(r, w);
-      due.erase(std::remove(due.begin(), due.end(), w), due.end());
-      for (BufferId b : dependent) {
-        if (!at(b).resident) continue;
-        kept.push_back(b);
-        ++at(b).locks;
-      }
-    }
+  std::vector<BufferId> dependent;
+  if (!releases.empty()) step.overwrites = choose_overwrites(id, releases, dependent);
+  for (BufferId w : op.writes) {
+    const auto over = [&](const auto& pair) { return pair.second == w; };
+    if (std::any_of(step.overwrites.begin(), step.overwrites.end(), over)) continue;
+    (at(w).resident ? kept : due).push_back(w);
   }
-  // Scratch goes last: nothing moves any more once it has its place.
+  for (BufferId b : kept) ++at(b).locks;
+  for (BufferId b : dependent) ++at(b).locks;
   std::stable_sort(due.begin(), due.end(), [&](BufferId a, BufferId b) { return at(a).bytes > at(b).bytes; });
-  bool placed = true;
-  for (BufferId w : due) {
+  const auto place_due = [&](BufferId w) {
     const auto offset = at(w).bytes > 0 ? make_room(at(w).bytes, steps) : std::optional<std::int64_t>(0);
-    if (!offset) {
-      placed = false;
-      break;
-    }
+    if (!offset) return false;
     place(w, *offset, true);
     ++at(w).locks;
-  }
-  if (placed && op.scratch > 0) {
+    return true;
+  };
+  // Scratch goes last: nothing moves any more once it has its place.
+  const auto place_scratch = [&] {
+    if (op.scratch == 0) return true;
     const auto offset = make_room(op.scratch, steps);
-    placed = offset.has_value();
-    if (placed) step.places.push_back({kScratch, *offset});
+    if (offset) step.places.push_back({kScratch, *offset});
+    return offset.has_value();
+  };
+  for (std::size_t next = 0;;) {
+    while (next < due.size() && place_due(due[next])) ++next;
+    if (next == due.size() && place_scratch()) break;
+    if (dependent.empty()) return false;
+    // Nothing is overwritten: what depends on it may be discarded then.
+    for (const auto& pair : step.overwrites) due.push_back(pair.second);
+    step.overwrites.clear();
+    for (BufferId b : dependent) --at(b).locks;
+    dependent.clear();
   }
-  if (!placed) return false;
   for (BufferId w : due) {
     step.places.push_back({w, at(w).offset});
     --at(w).locks;
     set_state(w, true, false);
   }
-  for (BufferId w : kept) --at(w).locks;
+  for (BufferId b : kept) --at(b).locks;
+  for (BufferId b : dependent) --at(b).locks;
   for (const auto& [r, w] : step.overwrites) {
     const std::int64_t offset = at(r).offset;
     remove(r);
@@ -82,8 +104,8 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
       // What the program has released is as old as its last use there, however often it is computed on the way.
       if (!at(w).released) {
         at(w).touched = tick_;
-      } else if (at(w).locks == 0 && at(w).awaited == 0) {
-        drop(w, steps);
+      } else {
+        settle(w, steps);
       }
     }
   }
@@ -97,9 +119,7 @@ std::vector<OpId> Evictor::missing_ops(std::span<const BufferId> wanted) const {
   const auto need = [&](BufferId b) {
     if (at(b).resident) return;
     const OpId producer = at(b).producer;
-    if (!recomputable(b)) {
-      throw Error("online: " + describe_buffer(graph_, b) + " was released or changed and cannot be computed again");
-    }
+    check_readable(b, "cannot compute again ");
     if (seen_[static_cast<std::size_t>(producer)] == visit_) return;
     seen_[static_cast<std::size_t>(producer)] = visit_;
     ops.push_back(producer);

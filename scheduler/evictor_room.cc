@@ -72,7 +72,9 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
       if (const auto hole = layout_.best_fit(bytes)) return hole;
       const auto now = layout_.segments();
       if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
-        if (window->bytes > kFar * bytes && spares_a_victim(bytes) && evict_least(steps)) {
+        const BufferId spare = window->bytes > kFar * bytes ? spare_victim(bytes) : -1;
+        if (spare >= 0) {
+          drop(spare, steps);
           early = true;
           continue;
         }
@@ -88,13 +90,14 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
   }
 }
 
-// Whether one victim more is a small part of the arena, and so is what is then free beyond `bytes`: among many small
+// One victim more where what is then free beyond `bytes` is a small part of the arena, else -1: among many small
 // buffers a few holes more make all moves short.
-bool Evictor::spares_a_victim(std::int64_t bytes) const {
+BufferId Evictor::spare_victim(std::int64_t bytes) const {
   constexpr std::int64_t kPart = 100;
-  const std::int64_t free = layout_.free_bytes();
-  const std::int64_t typical = (layout_.limit() - free) / (static_cast<std::int64_t>(resident_.size()) + 1);
-  return free - bytes + typical <= layout_.limit() / kPart;
+  const std::int64_t spare = layout_.limit() / kPart - (layout_.free_bytes() - bytes);
+  if (spare <= 0) return -1;
+  const BufferId victim = least_victim();
+  return victim >= 0 && at(victim).bytes <= spare ? victim : -1;
 }
 
 // Of the victims since step `first`, those that the later ones have made needless stay after all.
@@ -120,11 +123,11 @@ void Evictor::compact(const std::vector<Layout::Segment>& segments, const Layout
   }
 }
 
-bool Evictor::evict_least(std::vector<Step>& steps) {
+// The buffer whose loss costs least, or -1.
+BufferId Evictor::least_victim() const {
   for (BufferId b : idle_) {
     if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b)) continue;
-    drop(b, steps);
-    return true;
+    return b;
   }
   BufferId victim = -1;
   double least = std::numeric_limits<double>::infinity();
@@ -141,6 +144,11 @@ bool Evictor::evict_least(std::vector<Step>& steps) {
     least = score;
     victim = b;
   }
+  return victim;
+}
+
+bool Evictor::evict_least(std::vector<Step>& steps) {
+  const BufferId victim = least_victim();
   if (victim < 0) return false;
   drop(victim, steps);
   return true;

@@ -15,18 +15,21 @@ namespace {
 [[noreturn]] void throw_short(const Graph& graph, std::int64_t budget, const Shortage& shortage, std::int64_t units) {
   const std::string what = shortage.op >= 0 ? describe_op(graph, shortage.op) : std::string("the inputs");
   const std::int64_t needed = (shortage.needed + units - 1) / units;
-  throw BudgetError(format_bytes(budget / units) + " cannot hold " + what + " under the online policy: at least " +
-                        format_bytes(needed) + " (" + std::to_string(needed) + " bytes) are needed",
+  throw BudgetError(format_bytes(budget / units) + " cannot hold " + what +
+                        " under the online policy: with what cannot be discarded then, it takes " +
+                        format_bytes(needed) + " (" + std::to_string(needed) + " bytes)",
                     needed, false);
 }
 
-// By op: what the program lets go earlier, while this op is still to read it. Taken out of the graph's own lists.
+// By op: what the program lets go earlier, while this op is still to read it. Taken out of the graph's own lists, as is
+// what it lets go and yet wants to keep.
 std::vector<std::vector<BufferId>> take_late_releases(Graph& graph, const Program& program) {
   std::vector<std::vector<BufferId>> late(graph.ops.size());
   for (OpId id = 0; id < program.op_count; ++id) {
     auto& releases = graph.ops[static_cast<std::size_t>(id)].releases;
     if (!releases) continue;
     std::erase_if(*releases, [&](BufferId b) {
+      if (program.kept[b]) return true;
       const auto users = program.users[b];
       const OpId last = std::max(program.producer[b], users.empty() ? OpId{-1} : users.back());
       if (last > id) late[static_cast<std::size_t>(last)].push_back(b);

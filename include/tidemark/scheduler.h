@@ -84,10 +84,11 @@ struct Start {
   std::vector<Placement> resident;
 };
 
-// Why an op cannot run: what must be in memory together while it runs, whatever else is discarded.
+// Why an op cannot run: what must be in memory together while it runs, whatever else is discarded. What can be computed
+// again depends on what ran before, and how: under another budget it may, rarely, be less.
 struct Shortage {
   OpId op = -1;  // the op that cannot run; -1 for a reserved input
-  // Bytes of budget it takes at least: pinned + inputs + outputs + scratch, and always more than there was.
+  // Bytes of budget: pinned + inputs + outputs + scratch, and always more than there was.
   std::int64_t needed = 0;
   std::int64_t pinned = 0;  // resident and neither droppable nor read by the op
   std::int64_t inputs = 0;  // what it reads or updates
@@ -136,8 +137,9 @@ Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<St
 
 // Chooses while the program runs and the future is unknown. It reads `graph` only up to the op being admitted, so the
 // caller may append buffers and ops as the program records them. The limit is hard: the steps it returns never pass
-// the budget, with every buffer placed, and an op that cannot run leaves the state as it was. Deterministic: staleness
-// is counted in ops, not in seconds.
+// the budget, with every buffer placed. A call that does not fit leaves everything as it was, the program included: the
+// next op to admit has the same id again, and may be another one. So does one that throws Error, because what it names
+// is gone. Deterministic: staleness is counted in ops, not in seconds.
 class Online {
  public:
   // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again.
@@ -152,9 +154,10 @@ class Online {
   [[nodiscard]] std::optional<Shortage> restore(BufferId buffer, std::vector<Step>& steps);
   // Makes room for a new input (a buffer that no op writes) and gives its offset.
   [[nodiscard]] std::optional<Shortage> reserve(BufferId buffer, std::vector<Step>& steps, std::int64_t& offset);
-  // Nothing will read the buffer any more, except to compute another again: it is dropped at once.
+  // The program will not read the buffer any more. It is dropped, at once or, where something discarded that the
+  // program still holds is computed from it, when that is back or room is needed.
   void release(BufferId buffer, std::vector<Step>& steps);
-  // From now on the buffer is never dropped (until released), and may not be computed again.
+  // Once resident, the buffer is never dropped until it is released.
   void pin(BufferId buffer);
 
  private:

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <string>
 
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/oracle.h"
@@ -439,6 +441,248 @@ TEST(Online, MovesStayShort) {
   }
   EXPECT_GT(moved, 0);
   EXPECT_LT(moved, written);
+}
+
+std::int64_t count_runs(std::span<const Step> steps) {
+  return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::kRun; });
+}
+
+// An op takes the place of `read`, which cannot be computed again afterwards, though `held` is computed from it.
+struct Overwriting {
+  Graph graph;
+  BufferId x, read, held, large, write;
+  Plan plan;
+
+  Overwriting(bool updates, std::int64_t held_units, std::int64_t large_units, std::int64_t scratch_units) {
+    x = add_buffer(graph, 1, updates);
+    read = add_buffer(graph, 1);
+    held = add_buffer(graph, held_units);
+    large = add_buffer(graph, large_units);
+    write = add_buffer(graph, 1);
+    add_op(graph, 1, {x}, {read});
+    add_op(graph, 1, {read}, {held});
+    add_op(graph, 1, {}, {large});
+    add_op(graph, 1, {read}, {write});
+    Op& op = graph.ops.back();
+    op.overwrites = {{read, write}};
+    op.releases = {read};
+    op.scratch = scratch_units * kUnit;
+    if (updates) {
+      op.updates = {x};
+    } else {
+      op.reads.push_back(x);
+      op.writes.push_back(add_buffer(graph, 1));
+      op.overwrites.emplace_back(x, op.writes.back());
+      op.releases->push_back(x);
+    }
+    plan.placed = true;
+    plan.inputs = {{x, 0}};
+  }
+
+  void run(std::int64_t units) {
+    plan.budget = units * kUnit;
+    Online online(graph, plan.budget, {.next_op = 0, .resident = plan.inputs});
+    for (OpId op = 0; op < 4; ++op) {
+      ASSERT_FALSE(online.admit(op, plan.steps));
+      if (op == 2) online.release(large, plan.steps);
+    }
+    ASSERT_FALSE(online.restore(held, plan.steps));
+    simulate(graph, plan);
+  }
+};
+
+TEST(Online, WhatIsOverwrittenForGoodIsNotNeeded) {
+  for (const bool updates : {true, false}) {
+    Overwriting program(updates, 2, 4, 0);
+    program.run(6);
+    EXPECT_EQ(count_runs(program.plan.steps), 5) << updates;
+  }
+}
+
+TEST(Online, WhatStaysBecauseOfAnOverwriteIsNoVictim) {
+  Overwriting roomy(true, 3, 1, 2);
+  roomy.run(7);  // op 3: x, read or write in one place, held, scratch
+  EXPECT_EQ(roomy.plan.steps.back().id, 3);
+  EXPECT_EQ(roomy.plan.steps.back().overwrites.size(), 1U);
+  Overwriting tight(true, 3, 1, 2);
+  tight.run(6);  // fits only where held goes, so that read has to stay
+  EXPECT_EQ(tight.plan.steps.back().id, 1);
+}
+
+// Another op may take the place of a refused one, and later choices are as if there had been none.
+TEST(Online, RefusedCallsLeaveNoTrace) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  std::vector<BufferId> way{x};
+  for (int i = 0; i < 5; ++i) {
+    way.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {way[way.size() - 2]}, {way.back()});
+  }
+  const BufferId large = add_buffer(graph, 6);
+  add_op(graph, 1, {x}, {large});
+  const BufferId dear = add_buffer(graph, 2);
+  const OpId dear_op = add_op(graph, 25, {x}, {dear});
+  for (int i = 0; i < 8; ++i) add_op(graph, 0, {x}, {});
+  const BufferId cheap = add_buffer(graph, 2);
+  const OpId cheap_op = add_op(graph, 10, {x}, {cheap});
+  const auto with = [&](bool refused, const Graph& other) {
+    Graph program = graph;
+    Online online(program, 7 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+    std::vector<Step> steps;
+    for (OpId op = 0; op <= cheap_op; ++op) {
+      EXPECT_FALSE(online.admit(op, steps));
+      if (op == dear_op) online.release(large, steps);
+    }
+    const std::size_t before = steps.size();
+    if (refused) {
+      const BufferId huge = add_buffer(program, 9);
+      add_op(program, 1, {way.back()}, {huge});
+      EXPECT_TRUE(online.admit(cheap_op + 1, steps).has_value());
+      EXPECT_EQ(steps.size(), before);
+      program = graph;
+    }
+    program = other;
+    if (program.ops.size() > graph.ops.size()) {
+      EXPECT_FALSE(online.admit(cheap_op + 1, steps));
+    } else {
+      std::int64_t offset = 0;
+      EXPECT_FALSE(online.reserve(static_cast<BufferId>(graph.buffers.size()), steps, offset));
+    }
+    std::vector<std::pair<Step::Kind, std::int32_t>> chosen;
+    for (std::size_t i = before; i < steps.size(); ++i) chosen.emplace_back(steps[i].kind, steps[i].id);
+    return chosen;
+  };
+  Graph reserving = graph;
+  add_buffer(reserving, 4);
+  EXPECT_EQ(with(true, reserving), with(false, reserving));
+  Graph another = graph;
+  add_op(another, 1, {way[3]}, {add_buffer(another, 1)});
+  EXPECT_EQ(with(true, another), with(false, another));
+  EXPECT_GE(with(true, another).size(), 4U);  // at least what is read and its two ancestors are computed again
+}
+
+// On the way to `last` the refused call discards `first` for `wide` and computes it again.
+TEST(Online, RefusedCallsMakeNothingYoung) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId first = add_buffer(graph, 4);
+  const BufferId wide = add_buffer(graph, 6);
+  const BufferId narrow = add_buffer(graph, 1);
+  const BufferId last = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 4);
+  add_op(graph, 50, {x}, {first});
+  add_op(graph, 1, {x}, {wide});
+  add_op(graph, 1, {wide}, {narrow});
+  add_op(graph, 1, {first, narrow}, {last});
+  const OpId large_op = add_op(graph, 1, {x}, {large});
+  for (int i = 0; i < 10; ++i) add_op(graph, 0, {x}, {});
+  const BufferId other = add_buffer(graph, 2);
+  add_op(graph, 12, {x}, {other});
+  const BufferId huge = add_buffer(graph, 8);
+  const OpId refused = add_op(graph, 1, {last}, {huge});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < refused; ++op) {
+    ASSERT_FALSE(online.admit(op, steps));
+    if (op == 2) online.release(wide, steps);
+    if (op == large_op) online.release(large, steps);
+  }
+  const std::size_t before = steps.size();
+  ASSERT_TRUE(online.admit(refused, steps).has_value());
+  ASSERT_EQ(steps.size(), before);
+  const BufferId more = add_buffer(graph, 4);
+  std::int64_t offset = 0;
+  ASSERT_FALSE(online.reserve(more, steps, offset));
+  ASSERT_GT(steps.size(), before);
+  EXPECT_EQ(steps[before].kind, Step::Kind::kDrop);
+  EXPECT_EQ(steps[before].id, first);  // the oldest
+}
+
+TEST(Online, WhatIsReleasedAndKeptStays) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId y = add_buffer(graph, 1);
+  add_op(graph, 1, {x}, {y});
+  graph.ops[0].releases = {x, y};
+  graph.keep = {x, y};
+  EXPECT_EQ(run_online(graph, 2 * kUnit).steps.size(), 1U);
+}
+
+TEST(Online, ASiblingThatIsWantedStays) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId first = add_buffer(graph, 1);
+  const BufferId second = add_buffer(graph, 1);
+  const BufferId held = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 9);
+  add_op(graph, 1, {x}, {first, second});
+  add_op(graph, 1, {second}, {held});
+  add_op(graph, 1, {x}, {large});
+  Online online(graph, 10 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 3; ++op) ASSERT_FALSE(online.admit(op, steps));
+  online.release(second, steps);
+  online.release(large, steps);
+  steps.clear();
+  ASSERT_FALSE(online.restore(first, steps));
+  ASSERT_FALSE(online.restore(held, steps));
+  EXPECT_EQ(count_runs(steps), 2);
+}
+
+TEST(Online, NothingLargeGoesToShortenMoves) {
+  Graph graph;
+  const BufferId large = add_buffer(graph, 200);
+  add_op(graph, 1, {}, {large});
+  std::vector<BufferId> small;
+  for (int i = 0; i < 800; ++i) {
+    small.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {}, {small.back()});
+    graph.ops.back().once = true;
+  }
+  Online online(graph, 1000 * kUnit);
+  std::vector<Step> steps;
+  for (OpId op = 0; op <= 800; ++op) ASSERT_FALSE(online.admit(op, steps));
+  for (std::size_t i = 0; i < 4; ++i) online.release(small[50 + 100 * i], steps);
+  steps.clear();
+  const BufferId more = add_buffer(graph, 2);
+  std::int64_t offset = 0;
+  ASSERT_FALSE(online.reserve(more, steps, offset));
+  EXPECT_FALSE(steps.empty());
+  for (const Step& s : steps) EXPECT_EQ(s.kind, Step::Kind::kMove);
+}
+
+TEST(Online, WhatIsGoneIsNamed) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId y = add_buffer(graph, 1);
+  graph.buffers[static_cast<std::size_t>(x)].name = "batch";
+  add_op(graph, 1, {x}, {y});
+  Online online(graph, 4 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  online.release(x, steps);
+  online.release(y, steps);
+  const BufferId z = add_buffer(graph, 1);
+  add_op(graph, 1, {x}, {z});
+  graph.ops.back().once = true;
+  const std::size_t before = steps.size();
+  const auto message = [](const auto& call) -> std::string {
+    try {
+      (void)call();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message([&] { return online.admit(1, steps); }).find("batch"), std::string::npos);
+  EXPECT_NE(message([&] { return online.restore(y, steps); }).find("cannot restore"), std::string::npos);
+  EXPECT_EQ(steps.size(), before);
+  graph.ops[1].reads.clear();
+  graph.buffers.back().bytes = 4 * kUnit;
+  EXPECT_FALSE(online.admit(1, steps));  // the same id again, of another op
+  EXPECT_FALSE(online.restore(z, steps));
+  std::int64_t offset = 0;
+  EXPECT_TRUE(online.reserve(add_buffer(graph, 1), steps, offset).has_value());
 }
 
 // Ops read a recent value and an old one. Were released values dropped at once, the ancestors of a discarded one would
