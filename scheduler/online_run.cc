@@ -1,5 +1,6 @@
 // The online policy over a whole graph, as a plan.
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "memory/extents.h"
@@ -21,17 +22,27 @@ namespace {
                     needed, false);
 }
 
-// By op: what the program lets go earlier, while this op is still to read it. Taken out of the graph's own lists, as is
-// what it lets go and yet wants to keep.
-std::vector<std::vector<BufferId>> take_late_releases(Graph& graph, const Program& program) {
+// Where an op carries no `releases` it gets its last reads, so that they can be overwritten. What the program lets go
+// while a later op is still to read it is taken out and returned by that op; what it wants to keep is taken out.
+std::vector<std::vector<BufferId>> complete_releases(Graph& graph, const Program& program) {
   std::vector<std::vector<BufferId>> late(graph.ops.size());
+  const auto last_use = [&](BufferId b) {
+    const auto users = program.users[b];
+    return std::max(program.producer[b], users.empty() ? OpId{-1} : users.back());
+  };
   for (OpId id = 0; id < program.op_count; ++id) {
     auto& releases = graph.ops[static_cast<std::size_t>(id)].releases;
-    if (!releases) continue;
+    if (!releases) {
+      releases.emplace();
+      for (const auto& list : {program.reads[id], program.writes[id]}) {
+        std::copy_if(list.begin(), list.end(), std::back_inserter(*releases),
+                     [&](BufferId b) { return last_use(b) == id && !program.kept[b]; });
+      }
+      continue;
+    }
     std::erase_if(*releases, [&](BufferId b) {
       if (program.kept[b]) return true;
-      const auto users = program.users[b];
-      const OpId last = std::max(program.producer[b], users.empty() ? OpId{-1} : users.back());
+      const OpId last = last_use(b);
       if (last > id) late[static_cast<std::size_t>(last)].push_back(b);
       return last > id;
     });
@@ -42,7 +53,7 @@ std::vector<std::vector<BufferId>> take_late_releases(Graph& graph, const Progra
 // Sizes and the budget are in units, of which a byte has `units`.
 Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   const Program program = compile(graph);
-  const std::vector<std::vector<BufferId>> late = take_late_releases(graph, program);
+  const std::vector<std::vector<BufferId>> late = complete_releases(graph, program);
   Plan plan;
   plan.budget = budget;
   plan.placed = true;
@@ -57,17 +68,9 @@ Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   }
   if (end > budget) throw_short(graph, budget, {.needed = end}, units);
   Online online(graph, budget, Start{0, plan.inputs});
-  const auto release_after = [&](BufferId b, OpId op) {
-    const auto users = program.users[b];
-    const OpId last = users.empty() ? program.producer[b] : users.back();
-    if (last <= op && !program.kept[b]) online.release(b, plan.steps);
-  };
   for (OpId op = 0; op < program.op_count; ++op) {
     if (const auto shortage = online.admit(op, plan.steps)) throw_short(graph, budget, *shortage, units);
     for (BufferId b : late[static_cast<std::size_t>(op)]) online.release(b, plan.steps);
-    if (graph.ops[op].releases) continue;
-    for (BufferId b : program.reads[op]) release_after(b, op);
-    for (BufferId b : program.writes[op]) release_after(b, op);
   }
   for (BufferId b : graph.keep) {
     online.pin(b);

@@ -249,6 +249,21 @@ TEST(Online, ReleasesBeforeTheLastReadWaitForIt) {
   EXPECT_LE(simulate(graph, p).live_peak, 6 * kUnit);
 }
 
+TEST(Online, LastReadsAreOverwrittenWhereNothingIsReleased) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  add_op(graph, 1, {x}, {a});
+  add_op(graph, 1, {a}, {b});
+  graph.ops.back().overwrites = {{a, b}};
+  graph.keep = {b};
+  const Plan p = run_online(graph, 5 * kUnit);
+  EXPECT_EQ(p.steps.back().overwrites.size(), 1U);
+  graph.keep = {a, b};
+  EXPECT_THROW(run_online(graph, 5 * kUnit), BudgetError);
+}
+
 // A released value stays while something discarded needs it, however much else was computed from it and is gone.
 TEST(Online, WhatIsNeededStaysAmongManyReaders) {
   Graph graph;
