@@ -46,8 +46,8 @@ class Planner {
     // A plan for less is a plan, and what a search finds does not always grow with the budget.
     if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
       found = for_more(*smaller, budget);
-    } else if (!found && std::max(scheduler::least_budget(program_), start_end()) <= budget) {
-      found = from_smallest(budget);
+    } else if (!found && least_possible() <= budget) {
+      found = from_squeezed(budget);
     }
     if (found) raise_bound(*found);
     return found;
@@ -55,8 +55,7 @@ class Planner {
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const Plan& plan = smallest();
-    const std::int64_t least = plan.budget;
+    const std::int64_t least = smallest_ ? smallest_->budget : smallest(squeezed(0)).budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
@@ -261,27 +260,44 @@ class Planner {
     return plan;
   }
 
-  // Where the search finds nothing: from the schedule of the smallest budget, or else what the online policy does.
-  std::optional<Plan> from_smallest(std::int64_t budget) {
+  // Where the search finds nothing: from a schedule squeezed until it fits, or else what the online policy does.
+  std::optional<Plan> from_squeezed(std::int64_t budget) {
     const Bound bound = bound_;
-    const Plan least = smallest();
-    bound_ = bound;
-    if (least.budget > budget) return from_online(budget);
-    if (!squeezed_.empty()) {
-      Search search(program_, budget, options_.seed);
-      search.load(squeezed_);
+    Search search = squeezed(budget);
+    const bool fits = static_cast<std::int64_t>(search.schedule().peak()) + program_.pinned_bytes <= budget;
+    if (fits) {
+      bound_ = bound;
       search.tighten(budget);
       search.anneal(full_work() / 2, kWarm);
-      auto plan = best_of(search, budget);
-      if (plan && plan->cost < least.cost) return plan;
+      if (auto plan = best_of(search, budget)) return plan;
     }
-    return for_more(least, budget);
+    const Plan& least = smallest(fits ? squeezed(0) : std::move(search));
+    bound_ = bound;
+    return least.budget <= budget ? for_more(least, budget) : from_online(budget);
   }
 
-  // The plan of the smallest budget that was found, whatever was asked for.
-  const Plan& smallest() {
-    if (smallest_) return *smallest_;
-    std::int64_t low = std::max(scheduler::least_budget(program_), start_end()) - 1;  // not planned
+  // No plan takes less.
+  std::int64_t least_possible() const { return std::max(scheduler::least_budget(program_), start_end()); }
+
+  // Until `enough`, or as far as it goes.
+  Search squeezed(std::int64_t enough) {
+    const std::int64_t low = least_possible();
+    Search search(program_, low, options_.seed);
+    const double peak = search.schedule().peak();
+    peak_ = static_cast<std::int64_t>(peak) + program_.pinned_bytes;
+    bound_ = lower_bound(program_, low + (peak_ - low) / 4 * 3, kBriefBoundWork);
+    if (bound_.instant >= 0) {
+      Closure closure(program_, bound_.instant);
+      search.warm_start(closure, bound_.instant, squeeze_work() / 8);
+      if (search.schedule().peak() >= peak) search.cold_start();
+    }
+    search.squeeze(low, enough, squeeze_work());
+    return search;
+  }
+
+  // The plan of the smallest budget that was found, whatever was asked for: `search` has squeezed as far as it goes.
+  const Plan& smallest(Search search) {
+    std::int64_t low = least_possible() - 1;  // not planned
     const auto adopt = [&](std::optional<Plan> plan) {
       if (!plan) return false;
       // What it took may be less.
@@ -289,30 +305,20 @@ class Planner {
       smallest_ = *std::move(plan);
       return true;
     };
-    Search search(program_, low + 1, options_.seed);
-    const double peak = search.schedule().peak();
-    const auto most = static_cast<std::int64_t>(peak) + program_.pinned_bytes;
-    bound_ = lower_bound(program_, low + 1 + (most - low - 1) / 4 * 3, kBriefBoundWork);
-    if (bound_.instant >= 0) {
-      Closure closure(program_, bound_.instant);
-      search.warm_start(closure, bound_.instant, squeeze_work() / 8);
-      if (search.schedule().peak() >= peak) search.cold_start();
-    }
-    search.squeeze(low + 1, squeeze_work());
     if (search.feasible()) search.anneal(squeeze_work() / 4, kWarm);
     if (search.feasible()) {
-      squeezed_ = search.best();
-      search.load(squeezed_);
+      search.load(search.best());
       const std::vector<Step> steps = emit(program_, search.schedule());
       std::int64_t budget =
           std::max(static_cast<std::int64_t>(search.schedule().peak()) + program_.pinned_bytes, low + 1);
-      while (!adopt(finish(steps, budget)) && budget < 2 * most) budget += budget / 64 + 64;
+      while (!adopt(finish(steps, budget)) && budget < 2 * peak_) budget += budget / 64 + 64;
     }
-    std::int64_t high = std::max(most, low + 1);
+    std::int64_t high = std::max(peak_, low + 1);
     while (!smallest_ && !adopt(from_online(high))) high += high / 64 + 64;
     // The online policy is not bound to one rerun before an op.
     const auto less = [&] { return smallest_->budget - std::max<std::int64_t>(64, smallest_->budget / 64); };
-    while (less() > low && adopt(from_online(less()))) squeezed_.clear();
+    while (less() > low && adopt(from_online(less()))) {
+    }
     // The exact search may give up at a budget and end at a smaller one, where there is less to choose from.
     for (std::int64_t above = smallest_->budget; small_ && above - low > 1;) {
       const std::int64_t middle = low + (above - low) / 2;
@@ -321,7 +327,6 @@ class Planner {
         above = middle;
       } else if (exact.outcome == Exact::Outcome::kPlanned && adopt(finish(std::move(exact.steps), middle))) {
         above = smallest_->budget;
-        squeezed_.clear();
       } else {
         low = middle;
       }
@@ -348,8 +353,8 @@ class Planner {
   const std::int64_t units_;  // of a byte
   const bool small_;          // enough for the exact search
   std::optional<Plan> smallest_;
-  std::vector<Schedule::Key> squeezed_;  // the reruns of smallest_, where it is a schedule's
-  Bound bound_;                          // of the budget in work
+  std::int64_t peak_ = 0;  // where nothing is computed twice; of squeezed()
+  Bound bound_;            // of the budget in work
 };
 
 }  // namespace

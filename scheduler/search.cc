@@ -170,16 +170,17 @@ void Search::tighten(std::int64_t budget) {
 
 // Each step begins from a schedule that fits in a little more, and ends with the first that fits. Steps are parts of
 // what is left above the least; where one fails, the next are half as long.
-void Search::squeeze(std::int64_t least, std::int64_t work) {
+void Search::squeeze(std::int64_t least, std::int64_t enough, std::int64_t work) {
   constexpr double kLongest = 0.05;
   constexpr double kShortest = 0.002;
   constexpr double kHeat = 0.2;
   const auto floor = static_cast<double>(least - program_.pinned_bytes);
+  const double last = std::max(floor, static_cast<double>(enough - program_.pinned_bytes));
   const std::int64_t first = schedule_.work();
   std::vector<Key> fits = sorted_reruns();
   double fit = schedule_.peak();
   unit_ = program_.base_cost / static_cast<double>(program_.op_count - program_.first_op);
-  for (double step = kLongest; step > kShortest && fit > floor;) {
+  for (double step = kLongest; step > kShortest && fit > last;) {
     const std::int64_t left = work - (schedule_.work() - first);
     if (left <= 0) break;
     aim(std::max(floor, std::floor(fit - std::max(1.0, (fit - floor) * step))));

@@ -25,8 +25,9 @@ class Search {
   // From the schedule as it is. `heat` is the temperature at first, in costs of a typical rerun. `work` counts events
   // touched, so that a run takes the same steps on every machine.
   void anneal(std::int64_t work, double heat, bool until_feasible = false);
-  // From the schedule as it is towards one whose peak is `least`; the room is then the lowest peak found, with a plan.
-  void squeeze(std::int64_t least, std::int64_t work);
+  // From the schedule as it is towards one whose peak is `least`, until one is `enough`; the room is then the lowest
+  // peak found, with a plan.
+  void squeeze(std::int64_t least, std::int64_t enough, std::int64_t work);
 
   // Combines the best plan with the bests of the walks since the last call.
   void cross_walks();

@@ -46,7 +46,7 @@ TEST(Search, SqueezesToALowerPeak) {
     const std::int64_t least = least_budget(graph);
     const std::int64_t peak = peak_without_recomputation(graph);
     Search search(program, least, 1);
-    search.squeeze(least, 20'000'000);
+    search.squeeze(least, 0, 20'000'000);
     ASSERT_TRUE(search.feasible());
     search.load(search.best());
     const auto reached = static_cast<std::int64_t>(search.schedule().peak()) + program.pinned_bytes;
@@ -57,6 +57,12 @@ TEST(Search, SqueezesToALowerPeak) {
     plan.budget = reached;
     plan.steps = emit(program, search.schedule());
     EXPECT_EQ(simulate(graph, plan).live_peak, reached);
+    const std::int64_t enough = peak - (peak - least) / 4;
+    Search brief(program, least, 1);
+    brief.squeeze(least, enough, 20'000'000);
+    const auto stopped = static_cast<std::int64_t>(brief.schedule().peak()) + program.pinned_bytes;
+    EXPECT_LE(stopped, enough);
+    EXPECT_GT(stopped, reached);
   }
 }
 
