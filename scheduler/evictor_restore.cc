@@ -92,7 +92,9 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   for (BufferId b : dependent) --at(b).locks;
   for (const auto& [r, w] : step.overwrites) {
     const std::int64_t offset = at(r).offset;
+    at(r).released = true;  // first, or for a moment all that it was computed from would count as wanted
     remove(r);
+    if (!recomputable(r)) lose_buffer(r);
     place(w, offset, false);
     step.places.push_back({w, offset});
   }
