@@ -128,6 +128,10 @@ Graph training_graph(std::mt19937_64& rng, int layers) {
   return graph;
 }
 
+std::int64_t count_runs(std::span<const Step> steps) {
+  return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::kRun; });
+}
+
 Start everything_at_start(const Graph& graph) {
   const Program program = compile(graph);
   Start start;

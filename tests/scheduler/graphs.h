@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ Graph random_graph(std::mt19937_64& rng, const RandomOptions& options);
 
 // Forward and backward with parameters, accumulated gradients and fused updates, as an engine exports them.
 Graph training_graph(std::mt19937_64& rng, int layers);
+
+std::int64_t count_runs(std::span<const Step> steps);
 
 // Every input resident, pinned ones at the bottom.
 Start everything_at_start(const Graph& graph);

@@ -1,0 +1,348 @@
+// The calls of the online policy: what is refused leaves no trace, and nothing that the program holds is ever lost.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "tests/scheduler/graphs.h"
+#include "tidemark/error.h"
+
+namespace tidemark::scheduler::testing {
+namespace {
+
+TEST(Online, ShortageChangesNothing) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 2, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  const BufferId large = add_buffer(graph, 9);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {in}, {b});
+  const OpId op = add_op(graph, 1, {a}, {large});
+  graph.ops[static_cast<std::size_t>(op)].scratch = kUnit;
+  Online online(graph, 11 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  ASSERT_FALSE(online.admit(1, steps));
+  const std::size_t before = steps.size();
+  const auto shortage = online.admit(op, steps);
+  ASSERT_TRUE(shortage.has_value());
+  EXPECT_EQ(steps.size(), before);
+  EXPECT_EQ(shortage->op, op);
+  EXPECT_EQ(shortage->needed, 16 * kUnit);
+  EXPECT_EQ(shortage->pinned, 2 * kUnit);
+  EXPECT_EQ(shortage->inputs, 4 * kUnit);
+  EXPECT_EQ(shortage->outputs, 9 * kUnit);
+  EXPECT_EQ(shortage->scratch, kUnit);
+  // b is still there: bringing it back takes no step.
+  EXPECT_FALSE(online.restore(b, steps));
+  EXPECT_EQ(steps.size(), before);
+}
+
+TEST(Online, OverwritesWhatTheOpReleases) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 4, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {a}, {b});
+  graph.ops[1].overwrites = {{a, b}};
+  graph.ops[1].releases = {{a}};
+  Plan plan;
+  ASSERT_TRUE(run_online(graph, 8 * kUnit, plan));
+  EXPECT_EQ(simulate(graph, plan).live_peak, 8 * kUnit);
+}
+
+TEST(Online, ReserveAndPin) {
+  Graph graph;
+  Online online(graph, 10 * kUnit);
+  std::vector<Step> steps;
+  std::int64_t offset = -1;
+  const BufferId in = add_buffer(graph, 3);
+  ASSERT_FALSE(online.reserve(in, steps, offset));
+  EXPECT_EQ(offset, 0);
+  const BufferId a = add_buffer(graph, 3);
+  const BufferId b = add_buffer(graph, 3);
+  add_op(graph, 1, {in}, {a});
+  add_op(graph, 1, {a}, {b});
+  ASSERT_FALSE(online.admit(0, steps));
+  online.pin(a);
+  ASSERT_FALSE(online.admit(1, steps));
+  const BufferId more = add_buffer(graph, 4);
+  ASSERT_FALSE(online.reserve(more, steps, offset));
+  for (const Step& s : steps) EXPECT_FALSE(s.kind == Step::Kind::kDrop && s.id == a);
+  const BufferId too_much = add_buffer(graph, 1);
+  const auto shortage = online.reserve(too_much, steps, offset);
+  ASSERT_TRUE(shortage.has_value());
+  EXPECT_EQ(shortage->op, -1);
+  EXPECT_EQ(shortage->needed, 11 * kUnit);
+}
+
+// A trace may say that a handle went before the tape had read the value for the last time.
+TEST(Online, ReleasesBeforeTheLastReadWaitForIt) {
+  Graph graph;
+  const BufferId a = add_buffer(graph, 2);
+  const BufferId b = add_buffer(graph, 2);
+  const BufferId c = add_buffer(graph, 2);
+  add_op(graph, 1, {}, {a});
+  add_op(graph, 1, {a}, {b});
+  add_op(graph, 1, {a, b}, {c});
+  graph.ops[0].releases = {b};
+  graph.ops[1].releases = {a};
+  const Plan p = run_online(graph, 6 * kUnit);
+  EXPECT_EQ(p.cost, p.base_cost);
+  EXPECT_LE(simulate(graph, p).live_peak, 6 * kUnit);
+}
+
+TEST(Online, LastReadsAreOverwrittenWhereNothingIsReleased) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId a = add_buffer(graph, 4);
+  const BufferId b = add_buffer(graph, 4);
+  add_op(graph, 1, {x}, {a});
+  add_op(graph, 1, {a}, {b});
+  graph.ops.back().overwrites = {{a, b}};
+  graph.keep = {b};
+  const Plan p = run_online(graph, 5 * kUnit);
+  EXPECT_EQ(p.steps.back().overwrites.size(), 1U);
+  graph.keep = {a, b};
+  EXPECT_THROW(run_online(graph, 5 * kUnit), BudgetError);
+}
+
+TEST(Online, RefusedCallsLoseNoInput) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 2);
+  const BufferId value = add_buffer(graph, 4);
+  const BufferId large = add_buffer(graph, 7);
+  const BufferId too_large = add_buffer(graph, 6);
+  add_op(graph, 1, {in}, {value});
+  add_op(graph, 1, {}, {large});
+  add_op(graph, 1, {value}, {too_large});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  ASSERT_FALSE(online.admit(1, steps));  // the value goes
+  online.release(in, steps);
+  online.release(large, steps);
+  steps.clear();
+  EXPECT_TRUE(online.admit(2, steps).has_value());  // with the value there is no room for its output
+  EXPECT_TRUE(steps.empty());
+  EXPECT_FALSE(online.restore(value, steps));
+  ASSERT_EQ(steps.size(), 2U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kRun);
+  EXPECT_EQ(steps[1].kind, Step::Kind::kDrop);  // nothing needs the input any more
+  EXPECT_EQ(steps[1].id, in);
+}
+
+// The value that was computed from `in` is gone for good: its op read what an update has overwritten.
+TEST(Online, WhatCannotComeBackNeedsNothing) {
+  Graph graph;
+  const BufferId weight = add_buffer(graph, 1);
+  const BufferId in = add_buffer(graph, 1);
+  add_op(graph, 1, {weight, in}, {add_buffer(graph, 1)});
+  add_op(graph, 1, {}, {});
+  graph.ops.back().updates = {weight};
+  Online online(graph, 4 * kUnit, {.next_op = 2, .resident = {{weight, 0}, {in, kUnit}}});
+  std::vector<Step> steps;
+  online.release(in, steps);
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].kind, Step::Kind::kDrop);
+}
+
+// An op takes the place of `read`, which cannot be computed again afterwards, though `held` is computed from it.
+struct Overwriting {
+  Graph graph;
+  BufferId x, read, held, large, write;
+  Plan plan;
+
+  Overwriting(bool updates, std::int64_t held_units, std::int64_t large_units, std::int64_t scratch_units) {
+    x = add_buffer(graph, 1, updates);
+    read = add_buffer(graph, 1);
+    held = add_buffer(graph, held_units);
+    large = add_buffer(graph, large_units);
+    write = add_buffer(graph, 1);
+    add_op(graph, 1, {x}, {read});
+    add_op(graph, 1, {read}, {held});
+    add_op(graph, 1, {}, {large});
+    add_op(graph, 1, {read}, {write});
+    Op& op = graph.ops.back();
+    op.overwrites = {{read, write}};
+    op.releases = {read};
+    op.scratch = scratch_units * kUnit;
+    if (updates) {
+      op.updates = {x};
+    } else {
+      op.reads.push_back(x);
+      op.writes.push_back(add_buffer(graph, 1));
+      op.overwrites.emplace_back(x, op.writes.back());
+      op.releases->push_back(x);
+    }
+    plan.placed = true;
+    plan.inputs = {{x, 0}};
+  }
+
+  void run(std::int64_t units) {
+    plan.budget = units * kUnit;
+    Online online(graph, plan.budget, {.next_op = 0, .resident = plan.inputs});
+    for (OpId op = 0; op < 4; ++op) {
+      ASSERT_FALSE(online.admit(op, plan.steps));
+      if (op == 2) online.release(large, plan.steps);
+    }
+    ASSERT_FALSE(online.restore(held, plan.steps));
+    simulate(graph, plan);
+  }
+};
+
+TEST(Online, WhatIsOverwrittenForGoodIsNotNeeded) {
+  for (const bool updates : {true, false}) {
+    Overwriting program(updates, 2, 4, 0);
+    program.run(6);
+    EXPECT_EQ(count_runs(program.plan.steps), 5) << updates;
+  }
+}
+
+TEST(Online, WhatStaysBecauseOfAnOverwriteIsNoVictim) {
+  Overwriting roomy(true, 3, 1, 2);
+  roomy.run(7);  // op 3: x, read or write in one place, held, scratch
+  EXPECT_EQ(roomy.plan.steps.back().id, 3);
+  EXPECT_EQ(roomy.plan.steps.back().overwrites.size(), 1U);
+  Overwriting tight(true, 3, 1, 2);
+  tight.run(6);  // fits only where held goes, so that read has to stay
+  EXPECT_EQ(tight.plan.steps.back().id, 1);
+}
+
+// Another op may take the place of a refused one, and later choices are as if there had been none.
+TEST(Online, RefusedCallsLeaveNoTrace) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  std::vector<BufferId> way{x};
+  for (int i = 0; i < 5; ++i) {
+    way.push_back(add_buffer(graph, 1));
+    add_op(graph, 1, {way[way.size() - 2]}, {way.back()});
+  }
+  const BufferId large = add_buffer(graph, 6);
+  add_op(graph, 1, {x}, {large});
+  const BufferId dear = add_buffer(graph, 2);
+  const OpId dear_op = add_op(graph, 25, {x}, {dear});
+  for (int i = 0; i < 8; ++i) add_op(graph, 0, {x}, {});
+  const BufferId cheap = add_buffer(graph, 2);
+  const OpId cheap_op = add_op(graph, 10, {x}, {cheap});
+  const auto with = [&](bool refused, const Graph& other) {
+    Graph program = graph;
+    Online online(program, 7 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+    std::vector<Step> steps;
+    for (OpId op = 0; op <= cheap_op; ++op) {
+      EXPECT_FALSE(online.admit(op, steps));
+      if (op == dear_op) online.release(large, steps);
+    }
+    const std::size_t before = steps.size();
+    if (refused) {
+      const BufferId huge = add_buffer(program, 9);
+      add_op(program, 1, {way.back()}, {huge});
+      EXPECT_TRUE(online.admit(cheap_op + 1, steps).has_value());
+      EXPECT_EQ(steps.size(), before);
+      program = graph;
+    }
+    program = other;
+    if (program.ops.size() > graph.ops.size()) {
+      EXPECT_FALSE(online.admit(cheap_op + 1, steps));
+    } else {
+      std::int64_t offset = 0;
+      EXPECT_FALSE(online.reserve(static_cast<BufferId>(graph.buffers.size()), steps, offset));
+    }
+    std::vector<std::pair<Step::Kind, std::int32_t>> chosen;
+    for (std::size_t i = before; i < steps.size(); ++i) chosen.emplace_back(steps[i].kind, steps[i].id);
+    return chosen;
+  };
+  Graph reserving = graph;
+  add_buffer(reserving, 4);
+  EXPECT_EQ(with(true, reserving), with(false, reserving));
+  Graph another = graph;
+  add_op(another, 1, {way[3]}, {add_buffer(another, 1)});
+  EXPECT_EQ(with(true, another), with(false, another));
+  EXPECT_GE(with(true, another).size(), 4U);  // at least what is read and its two ancestors are computed again
+}
+
+// On the way to `last` the refused call discards `first` for `wide` and computes it again.
+TEST(Online, RefusedCallsMakeNothingYoung) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId first = add_buffer(graph, 4);
+  const BufferId wide = add_buffer(graph, 6);
+  const BufferId narrow = add_buffer(graph, 1);
+  const BufferId last = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 4);
+  add_op(graph, 50, {x}, {first});
+  add_op(graph, 1, {x}, {wide});
+  add_op(graph, 1, {wide}, {narrow});
+  add_op(graph, 1, {first, narrow}, {last});
+  const OpId large_op = add_op(graph, 1, {x}, {large});
+  for (int i = 0; i < 10; ++i) add_op(graph, 0, {x}, {});
+  const BufferId other = add_buffer(graph, 2);
+  add_op(graph, 12, {x}, {other});
+  const BufferId huge = add_buffer(graph, 8);
+  const OpId refused = add_op(graph, 1, {last}, {huge});
+  Online online(graph, 9 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < refused; ++op) {
+    ASSERT_FALSE(online.admit(op, steps));
+    if (op == 2) online.release(wide, steps);
+    if (op == large_op) online.release(large, steps);
+  }
+  const std::size_t before = steps.size();
+  ASSERT_TRUE(online.admit(refused, steps).has_value());
+  ASSERT_EQ(steps.size(), before);
+  const BufferId more = add_buffer(graph, 4);
+  std::int64_t offset = 0;
+  ASSERT_FALSE(online.reserve(more, steps, offset));
+  ASSERT_GT(steps.size(), before);
+  EXPECT_EQ(steps[before].kind, Step::Kind::kDrop);
+  EXPECT_EQ(steps[before].id, first);  // the oldest
+}
+
+TEST(Online, WhatIsReleasedAndKeptStays) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId y = add_buffer(graph, 1);
+  add_op(graph, 1, {x}, {y});
+  graph.ops[0].releases = {x, y};
+  graph.keep = {x, y};
+  EXPECT_EQ(run_online(graph, 2 * kUnit).steps.size(), 1U);
+}
+
+TEST(Online, WhatIsGoneIsNamed) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId y = add_buffer(graph, 1);
+  graph.buffers[static_cast<std::size_t>(x)].name = "batch";
+  add_op(graph, 1, {x}, {y});
+  Online online(graph, 4 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  online.release(x, steps);
+  online.release(y, steps);
+  const BufferId z = add_buffer(graph, 1);
+  add_op(graph, 1, {x}, {z});
+  graph.ops.back().once = true;
+  const std::size_t before = steps.size();
+  const auto message = [](const auto& call) -> std::string {
+    try {
+      (void)call();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message([&] { return online.admit(1, steps); }).find("batch"), std::string::npos);
+  EXPECT_NE(message([&] { return online.restore(y, steps); }).find("cannot restore"), std::string::npos);
+  EXPECT_EQ(steps.size(), before);
+  graph.ops[1].reads.clear();
+  graph.buffers.back().bytes = 4 * kUnit;
+  EXPECT_FALSE(online.admit(1, steps));  // the same id again, of another op
+  EXPECT_FALSE(online.restore(z, steps));
+  std::int64_t offset = 0;
+  EXPECT_TRUE(online.reserve(add_buffer(graph, 1), steps, offset).has_value());
+}
+
+}  // namespace
+}  // namespace tidemark::scheduler::testing
