@@ -1,8 +1,9 @@
 // The calls of the online policy: what is refused leaves no trace, and nothing that the program holds is ever lost.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/scheduler/graphs.h"
 #include "tidemark/error.h"

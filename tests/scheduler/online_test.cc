@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
-#include <string>
 
 #include "tests/scheduler/graphs.h"
-#include "tests/scheduler/oracle.h"
 #include "tidemark/error.h"
 
 namespace tidemark::scheduler::testing {
