@@ -46,7 +46,7 @@ Graph random_graph(std::mt19937_64& rng, const RandomOptions& options) {
   Graph graph;
   std::vector<BufferId> known;
   const int inputs = 1 + pick(3);
-  known.reserve(static_cast<std::size_t>(inputs + 3 * options.ops));
+  known.reserve(static_cast<std::size_t>(inputs) + 3 * static_cast<std::size_t>(options.ops));
   for (int i = 0; i < inputs; ++i) known.push_back(add_buffer(graph, 1 + pick(6), pick(2) == 0));
   std::vector<char> updated(4096, 0);
   for (int i = 0; i < options.ops; ++i) {
