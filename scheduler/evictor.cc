@@ -9,16 +9,30 @@
 #include "tidemark/error.h"
 
 namespace tidemark::scheduler {
+namespace {
+
+void check_bytes(std::int64_t bytes, const std::string& whose) {
+  if (bytes >= 0 && bytes <= kUnlimited) return;
+  throw Error("online: " + whose + " has " + std::to_string(bytes) + " bytes, which is out of range");
+}
+
+}  // namespace
 
 Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : graph_(graph), layout_(budget) {
   ingest_buffers();
   for (OpId op = 0; op < start.next_op; ++op) {
-    ingest(op, false);
+    ingest(op, true);
     set_ran(op);
   }
   for (const Placement& p : start.resident) {
-    if (p.buffer < 0 || p.buffer >= static_cast<BufferId>(buffers_.size())) throw Error("start: unknown buffer");
+    check_known(p.buffer, "the start");
     ingest_new(p.buffer);
+    const BufferState& state = at(p.buffer);
+    const bool aligned = p.offset % memory::Extents::kAlignment == 0;
+    if (state.resident || (state.bytes > 0 && !(aligned && layout_.is_free(p.offset, state.bytes)))) {
+      throw Error("online: the start has no room for " + describe_buffer(graph_, p.buffer) + " at offset " +
+                  std::to_string(p.offset));
+    }
     place(p.buffer, p.offset, false);
   }
   for (OpId op = 0; op < start.next_op; ++op) {
@@ -39,6 +53,11 @@ void Evictor::ingest_new(BufferId b) {
   at(b).fixed = graph_.buffers[static_cast<std::size_t>(b)].pinned;
 }
 
+void Evictor::check_known(BufferId b, const std::string& who) const {
+  if (b >= 0 && b < static_cast<BufferId>(buffers_.size())) return;
+  throw Error("online: " + who + " names buffer " + std::to_string(b) + " of " + std::to_string(buffers_.size()));
+}
+
 void Evictor::check_readable(BufferId b, const std::string& reader) const {
   if (at(b).resident || recomputable(b)) return;
   const bool input = at(b).producer < 0;
@@ -47,18 +66,48 @@ void Evictor::check_readable(BufferId b, const std::string& reader) const {
                      : ", which was released or changed and cannot be computed again"));
 }
 
-void Evictor::ingest(OpId id, bool check) {
+// Of what the program records one op at a time, no compile() has seen the whole.
+void Evictor::check_op(OpId id) const {
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  const std::string name = describe_op(graph_, id);
+  const auto has = [](const auto& list, BufferId b) { return std::find(list.begin(), list.end(), b) != list.end(); };
+  for (const auto* list : {&op.reads, &op.updates, &op.writes}) {
+    for (BufferId b : *list) check_known(b, name);
+  }
+  if (op.releases) {
+    for (BufferId b : *op.releases) check_known(b, name + ", releases,");
+  }
+  for (std::size_t i = 0; i < op.writes.size(); ++i) {
+    const BufferId w = op.writes[i];
+    const auto before = std::span(op.writes).first(i);
+    if (at(w).producer >= 0 || at(w).resident || has(before, w)) {
+      throw Error("online: " + name + " writes " + describe_buffer(graph_, w) + ", which is already written");
+    }
+    check_bytes(graph_.buffers[static_cast<std::size_t>(w)].bytes, describe_buffer(graph_, w));
+  }
+  for (const auto& [r, w] : op.overwrites) {
+    if (has(op.reads, r) && has(op.writes, w)) continue;
+    throw Error("online: " + name + " overwrites buffer " + std::to_string(r) + " with buffer " + std::to_string(w) +
+                ", which is not a pair of what it reads and writes");
+  }
+  check_bytes(op.scratch, name + ", scratch,");
+  if (!(op.cost >= 0)) throw Error("online: " + name + " has a cost that is negative or not a number");
+}
+
+// `started`: the op has run before, and what it read may be gone.
+void Evictor::ingest(OpId id, bool started) {
   ingest_buffers();
   if (id != static_cast<OpId>(ops_.size()) || id >= static_cast<OpId>(graph_.ops.size())) {
     throw Error("online: op " + std::to_string(id) + " is not the next of the program");
   }
+  check_op(id);
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
   OpState state;
   state.lost = op.once || !op.updates.empty();
   for (const auto* list : {&op.reads, &op.updates}) {
     for (BufferId b : *list) {
       if (std::find(state.reads.begin(), state.reads.end(), b) != state.reads.end()) continue;
-      if (check) check_readable(b, describe_op(graph_, id) + " reads ");
+      if (!started) check_readable(b, describe_op(graph_, id) + " reads ");
       state.reads.push_back(b);
     }
   }
@@ -310,7 +359,7 @@ Shortage Evictor::more_than_there_was(Shortage result) const {
 }
 
 std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releases, std::vector<Step>& steps) {
-  ingest(id, true);
+  ingest(id, false);
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
   std::vector<BufferId> wanted = op_at(id).reads;
   if (!op.updates.empty()) {
@@ -344,6 +393,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
 
 std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
   ingest_buffers();
+  check_known(b, "restore()");
   if (at(b).resident) return std::nullopt;
   check_readable(b, "cannot restore ");
   const BufferId wanted[] = {b};
@@ -361,9 +411,11 @@ std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
 
 std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, std::int64_t& offset) {
   ingest_buffers();
+  check_known(b, "reserve()");
   if (at(b).resident || at(b).producer >= 0) {
     throw Error("online: " + describe_buffer(graph_, b) + " is not a new input");
   }
+  check_bytes(graph_.buffers[static_cast<std::size_t>(b)].bytes, describe_buffer(graph_, b));
   ingest_new(b);
   begin_call(steps);
   offset = 0;
@@ -384,6 +436,7 @@ std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, s
 
 void Evictor::release(BufferId b, std::vector<Step>& steps) {
   ingest_buffers();
+  check_known(b, "release()");
   BufferState& state = at(b);
   if (state.fixed || state.released) return;
   state.released = true;
@@ -399,6 +452,7 @@ void Evictor::release(BufferId b, std::vector<Step>& steps) {
 
 void Evictor::pin(BufferId b) {
   ingest_buffers();
+  check_known(b, "pin()");
   at(b).pinned = true;
 }
 

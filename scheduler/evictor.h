@@ -68,8 +68,10 @@ class Evictor {
   // evictor.cc: the program so far, and what calls change.
   void ingest_buffers();
   void ingest_new(BufferId b);
+  void check_known(BufferId b, const std::string& who) const;
   void check_readable(BufferId b, const std::string& reader) const;
-  void ingest(OpId op, bool check);
+  void check_op(OpId op) const;
+  void ingest(OpId op, bool started);
   void forget(OpId op);
   void advance();
   void begin_call(const std::vector<Step>& steps);

@@ -194,9 +194,12 @@ class Compiler {
   double total_cost_ = 0;
 };
 
-std::string describe(const char* kind, std::int32_t id, const std::string& name) {
+// Names come from files: what would steer a terminal is shown as "?".
+std::string describe(const char* kind, std::int32_t id, std::string name) {
   std::string text = kind;
   text.append(" ").append(std::to_string(id));
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   if (!name.empty()) text.append(" (").append(name).append(")");
   return text;
 }

@@ -139,7 +139,7 @@ Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<St
 // caller may append buffers and ops as the program records them. The limit is hard: the steps it returns never pass
 // the budget, with every buffer placed. A call that does not fit leaves everything as it was, the program included: the
 // next op to admit has the same id again, and may be another one. So does one that throws Error, because what it names
-// is gone. Deterministic: staleness is counted in ops, not in seconds.
+// is gone or unknown, or breaks the rules of a graph. Deterministic: staleness is counted in ops, not in seconds.
 class Online {
  public:
   // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again.

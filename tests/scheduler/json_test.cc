@@ -80,6 +80,8 @@ TEST(Json, DamagedFilesAreRefused) {
   expect_refused(graph_with(two + R"([{"cost": 1, "reads": [0]}])"), "op 0 has no \"writes\"");
   expect_refused(graph_with(two + R"([{"cost": "x", "reads": [], "writes": []}])"), "op 0, cost,");
   expect_refused(graph_with(two + R"([{"cost": 1, "reads": [7], "writes": []}])"), "names buffer 7");
+  expect_refused(graph_with(two + R"([{"name": "a\u001b[2J\n", "cost": -1, "reads": [], "writes": []}])"),
+                 "op 0 (a?[2J?) has a cost");
   expect_refused(
       graph_with(two + R"([{"cost": 1, "reads": [], "writes": [1]}, {"cost": 1, "reads": [], "writes": [1]}])"),
       "written by op 0 and by op 1");

@@ -1,6 +1,8 @@
 // The calls of the online policy: what is refused leaves no trace, and nothing that the program holds is ever lost.
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +12,16 @@
 
 namespace tidemark::scheduler::testing {
 namespace {
+
+template <typename Call>
+std::string message_of(const Call& call) {
+  try {
+    (void)call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
 
 TEST(Online, ShortageChangesNothing) {
   Graph graph;
@@ -326,16 +338,8 @@ TEST(Online, WhatIsGoneIsNamed) {
   add_op(graph, 1, {x}, {z});
   graph.ops.back().once = true;
   const std::size_t before = steps.size();
-  const auto message = [](const auto& call) -> std::string {
-    try {
-      (void)call();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
-  };
-  EXPECT_NE(message([&] { return online.admit(1, steps); }).find("batch"), std::string::npos);
-  EXPECT_NE(message([&] { return online.restore(y, steps); }).find("cannot restore"), std::string::npos);
+  EXPECT_NE(message_of([&] { return online.admit(1, steps); }).find("batch"), std::string::npos);
+  EXPECT_NE(message_of([&] { return online.restore(y, steps); }).find("cannot restore"), std::string::npos);
   EXPECT_EQ(steps.size(), before);
   graph.ops[1].reads.clear();
   graph.buffers.back().bytes = 4 * kUnit;
@@ -343,6 +347,60 @@ TEST(Online, WhatIsGoneIsNamed) {
   EXPECT_FALSE(online.restore(z, steps));
   std::int64_t offset = 0;
   EXPECT_TRUE(online.reserve(add_buffer(graph, 1), steps, offset).has_value());
+}
+
+TEST(Online, BadProgramsAreRefused) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId y = add_buffer(graph, 1);
+  const BufferId z = add_buffer(graph, 1);
+  add_op(graph, 1, {x}, {y});
+  Online online(graph, 4 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  const std::size_t before = steps.size();
+  const OpId next = add_op(graph, 1, {y}, {z});
+  const Op good = graph.ops.back();
+  const auto expect_refused = [&](const auto& spoil, const std::string& reason) {
+    Op& op = graph.ops.back();
+    op = good;
+    spoil(op);
+    EXPECT_NE(message_of([&] { return online.admit(next, steps); }).find(reason), std::string::npos) << reason;
+    EXPECT_EQ(steps.size(), before);
+  };
+  expect_refused([](Op& op) { op.reads = {7}; }, "names buffer 7 of 3");
+  expect_refused([](Op& op) { op.updates = {-1}; }, "names buffer -1 of 3");
+  expect_refused([](Op& op) { op.writes = {3}; }, "names buffer 3 of 3");
+  expect_refused([](Op& op) { op.releases = {3}; }, "releases, names buffer 3 of 3");
+  expect_refused([&](Op& op) { op.writes = {z, z}; }, "already written");
+  expect_refused([&](Op& op) { op.writes = {y}; }, "already written");
+  expect_refused([&](Op& op) { op.writes = {x}; }, "already written");
+  expect_refused([&](Op& op) { op.reads = {z}; }, "which is not in memory and no op writes");
+  expect_refused([&](Op& op) { op.overwrites = {{x, z}}; }, "not a pair");
+  expect_refused([&](Op& op) { op.overwrites = {{y, y}}; }, "not a pair");
+  expect_refused([](Op& op) { op.scratch = -1; }, "out of range");
+  expect_refused([](Op& op) { op.cost = -1; }, "cost");
+  expect_refused([](Op& op) { op.cost = std::numeric_limits<double>::quiet_NaN(); }, "cost");
+  graph.buffers[static_cast<std::size_t>(z)].bytes = -1;
+  expect_refused([](Op&) {}, "out of range");
+  std::int64_t offset = 0;
+  EXPECT_NE(message_of([&] { return online.reserve(z, steps, offset); }), "");
+  graph.buffers[static_cast<std::size_t>(z)].bytes = kUnit;
+  EXPECT_NE(message_of([&] { return online.admit(next + 1, steps); }), "");
+  EXPECT_NE(message_of([&] { return online.reserve(3, steps, offset); }), "");
+  EXPECT_NE(message_of([&] { return online.restore(-1, steps); }), "");
+  EXPECT_NE(message_of([&] { return online.release(3, steps), 0; }), "");
+  EXPECT_NE(message_of([&] { return online.pin(-1), 0; }), "");
+  graph.ops.back() = good;
+  EXPECT_FALSE(online.admit(next, steps));
+  const auto start = [&](std::vector<Placement> resident) {
+    return message_of([&] { return Online(graph, 4 * kUnit, {.next_op = 0, .resident = std::move(resident)}), 0; });
+  };
+  EXPECT_NE(start({{3, 0}}), "");
+  EXPECT_NE(start({{x, 1}}), "");
+  EXPECT_NE(start({{x, 4 * kUnit}}), "");
+  EXPECT_NE(start({{x, 0}, {x, kUnit}}), "");
+  EXPECT_NE(start({{x, 0}, {z, 0}}), "");
 }
 
 }  // namespace
