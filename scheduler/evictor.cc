@@ -132,6 +132,9 @@ void Evictor::advance() { staleness_.push_back(std::pow(static_cast<double>(++ti
 
 void Evictor::begin_call(const std::vector<Step>& steps) {
   journal_.clear();
+  costs_before_.clear();
+  lost_.clear();
+  ++call_;
   steps_before_ = steps.size();
   tick_before_ = tick_;
 }
@@ -149,23 +152,36 @@ void Evictor::roll_back(std::vector<Step>& steps) {
     set_state(change->buffer, there && !change->pending, there && change->pending);
   }
   journal_.clear();
+  for (OpId op : lost_) {
+    op_at(op).lost = false;
+    if (must_run_again(op)) spread_wants(op, 1);
+  }
+  lost_.clear();
+  for (const auto& [b, last] : costs_before_) at(b).last = last;
   steps.resize(steps_before_);
   tick_ = tick_before_;
   staleness_.resize(static_cast<std::size_t>(tick_) + 1);
   for (BufferState& b : buffers_) b.locks = b.awaited = 0;
   frames_.clear();
+  roots_stay_ = false;
   idle_.clear();  // nothing was idle before the call
+}
+
+void Evictor::note_cost(BufferId b, double cost, std::int32_t tick) {
+  LastCost& last = at(b).last;
+  if (last.call != call_) costs_before_.emplace_back(b, last);
+  last = {cost, tick, call_};
 }
 
 void Evictor::set_state(BufferId b, bool resident, bool pending) {
   BufferState& state = at(b);
-  if (resident && !state.resident) {
-    state.slot = resident_.size();
-    resident_.push_back(b);
-  } else if (!resident && state.resident) {
-    at(resident_.back()).slot = state.slot;
-    resident_[state.slot] = resident_.back();
-    resident_.pop_back();
+  if (resident != state.resident) {
+    const auto at = std::lower_bound(resident_.begin(), resident_.end(), b);
+    if (resident) {
+      resident_.insert(at, b);
+    } else {
+      resident_.erase(at);
+    }
   }
   state.resident = resident;
   state.pending = pending;
@@ -204,8 +220,6 @@ void Evictor::drop(BufferId b, std::vector<Step>& steps) {
   steps.push_back(drop_step(b));
 }
 
-bool Evictor::recomputable(BufferId b) const { return at(b).producer >= 0 && !op_at(at(b).producer).lost; }
-
 // The op can never run again: of its outputs, those not in memory are gone, and with them whoever reads them.
 void Evictor::lose_op(OpId first) {
   std::vector<OpId> work{first};
@@ -214,6 +228,7 @@ void Evictor::lose_op(OpId first) {
     work.pop_back();
     if (op_at(op).lost && op != first) continue;
     const bool again = must_run_again(op);
+    if (!op_at(op).lost) lost_.push_back(op);
     op_at(op).lost = true;
     if (again) spread_wants(op, -1);
     for (BufferId b : graph_.ops[static_cast<std::size_t>(op)].writes) {
@@ -291,20 +306,40 @@ void Evictor::find_dependent(BufferId b, std::vector<BufferId>& dependent) const
   }
 }
 
-// Drops a released buffer, or keeps it while something discarded needs it: what can be computed again is then one
-// victim among others.
-void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
-  if (at(b).wants > 0) return;
-  drop(b, steps);
-  if (!recomputable(b)) lose_buffer(b);
+bool Evictor::has_held_dependent(BufferId b) const {
+  std::vector<BufferId> dependent;
+  find_dependent(b, dependent);
+  return std::any_of(dependent.begin(), dependent.end(), [&](BufferId d) { return !at(d).released; });
 }
 
+// Drops a released buffer, or keeps it while something discarded needs it, or as a root.
+void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
+  if (at(b).wants > 0) return;
+  if (!recomputable(b)) {
+    if (has_held_dependent(b)) {
+      if (!std::exchange(at(b).listed, true)) roots_.push_back(b);
+      return;
+    }
+    lose_buffer(b);
+  }
+  drop(b, steps);
+}
+
+// Of what was to stay when it was released, what need not any more. Of the roots it looks at a few, the next ones
+// another time.
 void Evictor::drop_idle(std::vector<Step>& steps) {
+  constexpr std::size_t kFew = 8;
   for (std::size_t i = 0; i < idle_.size(); ++i) {
     const BufferId b = idle_[i];
     if (at(b).resident && at(b).released && at(b).locks == 0) drop_released(b, steps);
   }
   idle_.clear();
+  for (std::size_t left = std::min(kFew, roots_.size()); left > 0; --left) {
+    const BufferId b = roots_.front();
+    roots_.pop_front();
+    at(b).listed = false;
+    if (root(b)) drop_released(b, steps);
+  }
 }
 
 // What the program still holds and could not be computed again once `op` has updated in place.
@@ -386,7 +421,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   for (BufferId b : op_at(id).reads) at(b).touched = tick_;
   for (BufferId b : op.writes) at(b).touched = tick_;
   commit_updates(id);
-  for (BufferId b : releases) release(b, steps);
+  for (BufferId b : releases) let_go(b, steps);
   drop_idle(steps);
   return std::nullopt;
 }
@@ -437,6 +472,11 @@ std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, s
 void Evictor::release(BufferId b, std::vector<Step>& steps) {
   ingest_buffers();
   check_known(b, "release()");
+  let_go(b, steps);
+  drop_idle(steps);
+}
+
+void Evictor::let_go(BufferId b, std::vector<Step>& steps) {
   BufferState& state = at(b);
   if (state.fixed || state.released) return;
   state.released = true;
@@ -447,7 +487,6 @@ void Evictor::release(BufferId b, std::vector<Step>& steps) {
   } else if (!recomputable(b)) {
     lose_buffer(b);
   }
-  drop_idle(steps);
 }
 
 void Evictor::pin(BufferId b) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,7 +17,9 @@ namespace tidemark::scheduler {
 
 // Buffers are in one of these states: resident; evicted (not resident, may be computed again); gone (released, and
 // nothing can bring it back). A buffer that is not released never becomes gone: what would cause it is preceded by
-// computing the buffer again. What one call changes in memory is journaled and taken back where the call fails.
+// computing the buffer again. A root is resident, released, cannot be computed again, and what the program holds is
+// computed from it: without it that can no longer be discarded. What one call changes is journaled and taken back where
+// the call fails.
 class Evictor {
  public:
   Evictor(const Graph& graph, std::int64_t budget, const Start& start);
@@ -30,6 +34,12 @@ class Evictor {
   std::int64_t work() const { return work_; }  // ops looked at for scores
 
  private:
+  static constexpr std::int32_t kNever = std::numeric_limits<std::int32_t>::min() / 2;
+  struct LastCost {  // what rerun_cost() said last
+    double cost = 0;
+    std::int32_t tick = kNever;
+    std::int32_t call = 0;
+  };
   struct BufferState {
     std::int64_t bytes = 0;
     std::int64_t offset = 0;
@@ -38,13 +48,14 @@ class Evictor {
     std::int32_t locks = 0;    // by what runs now
     std::int32_t awaited = 0;  // uses to come in the present call
     std::int32_t wants = 0;    // readers that would have to run again for something held
-    std::size_t slot = 0;      // in resident_, where resident
     bool resident = false;
     bool pending = false;  // has a place as an output of the op about to run
     bool released = false;
     bool wanted = false;  // discarded, and held or needed to compute what is
     bool fixed = false;   // pinned in the graph: neither dropped nor moved
     bool pinned = false;  // by pin()
+    bool listed = false;  // in roots_
+    LastCost last;
     std::vector<OpId> readers;
   };
   struct OpState {
@@ -76,12 +87,13 @@ class Evictor {
   void advance();
   void begin_call(const std::vector<Step>& steps);
   void roll_back(std::vector<Step>& steps);
+  void note_cost(BufferId b, double cost, std::int32_t tick);
   void set_state(BufferId b, bool resident, bool pending);
   void place(BufferId b, std::int64_t offset, bool pending);
   void remove(BufferId b);
   void move(BufferId b, std::int64_t offset, std::vector<Step>& steps);
   void drop(BufferId b, std::vector<Step>& steps);
-  bool recomputable(BufferId b) const;
+  bool recomputable(BufferId b) const { return at(b).producer >= 0 && !op_at(at(b).producer).lost; }
   void lose_op(OpId op);
   void lose_buffer(BufferId b);
   bool must_run_again(OpId op) const;
@@ -89,6 +101,8 @@ class Evictor {
   void update_wanted(BufferId b);
   void spread_wants(OpId op, std::int32_t change);
   void find_dependent(BufferId b, std::vector<BufferId>& dependent) const;
+  bool has_held_dependent(BufferId b) const;
+  void let_go(BufferId b, std::vector<Step>& steps);
   void drop_released(BufferId b, std::vector<Step>& steps);
   void drop_idle(std::vector<Step>& steps);
   std::vector<BufferId> needed_before_update(OpId op) const;
@@ -99,12 +113,14 @@ class Evictor {
 
   // evictor_room.cc: room for bytes, and scores.
   bool evictable(BufferId b) const;
-  bool movable(BufferId b) const;
+  bool root(BufferId b) const;
+  double loss_of_root(BufferId b) const;
+  bool movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
-  BufferId spare_victim(std::int64_t bytes) const;
-  BufferId least_victim() const;
+  BufferId spare_victim(std::int64_t bytes);
+  BufferId least_victim();
   bool evict_least(std::vector<Step>& steps);
   void take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps);
 
@@ -125,13 +141,19 @@ class Evictor {
   Layout layout_;
   std::vector<BufferState> buffers_;
   std::vector<OpState> ops_;
-  std::vector<BufferId> resident_;  // in no order
+  std::vector<BufferId> resident_;  // ascending, so that what calls looked at does not depend on refused ones
   std::vector<Change> journal_;
+  std::vector<std::pair<BufferId, LastCost>> costs_before_;  // the present call
+  std::vector<OpId> lost_;                                   // by the present call
+  std::int32_t call_ = 0;
   std::size_t steps_before_ = 0;
   std::int32_t tick_before_ = -1;
   std::vector<BufferId> idle_;     // released ones that nothing discarded needs any more, or so it was
+  std::deque<BufferId> roots_;     // or they were
   std::vector<BufferId> changed_;  // by update_wanted(), kept for its memory
   std::vector<Frame> frames_;      // of the present call
+  bool roots_stay_ = false;        // for now none is dropped
+  bool again_ = false;             // something that the call waits for was discarded and is computed once more
   // A use that is twice as far back counts for 2^kStaleness times as much.
   static constexpr double kStaleness = 0.6;
   std::vector<double> staleness_;           // by ticks since the last use, up to the present one

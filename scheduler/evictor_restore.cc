@@ -1,5 +1,6 @@
 // Running ops, and computing again what is missing, within a bounded number of runs.
 #include <algorithm>
+#include <utility>
 
 #include "scheduler/evictor.h"
 #include "scheduler/program.h"
@@ -51,6 +52,8 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   std::vector<BufferId> kept;
   std::vector<BufferId> dependent;
   if (!releases.empty()) step.overwrites = choose_overwrites(id, releases, dependent);
+  // Whether what is overwritten can be computed again may hang on them.
+  const bool roots_stayed = std::exchange(roots_stay_, roots_stay_ || !step.overwrites.empty());
   for (BufferId w : op.writes) {
     const auto over = [&](const auto& pair) { return pair.second == w; };
     if (std::any_of(step.overwrites.begin(), step.overwrites.end(), over)) continue;
@@ -76,13 +79,15 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
   for (std::size_t next = 0;;) {
     while (next < due.size() && place_due(due[next])) ++next;
     if (next == due.size() && place_scratch()) break;
-    if (dependent.empty()) return false;
+    if (step.overwrites.empty()) return false;
     // Nothing is overwritten: what depends on it may be discarded then.
+    roots_stay_ = roots_stayed;
     for (const auto& pair : step.overwrites) due.push_back(pair.second);
     step.overwrites.clear();
     for (BufferId b : dependent) --at(b).locks;
     dependent.clear();
   }
+  roots_stay_ = roots_stayed;
   for (BufferId w : due) {
     step.places.push_back({w, at(w).offset});
     --at(w).locks;
@@ -138,7 +143,10 @@ std::vector<OpId> Evictor::missing_ops(std::span<const BufferId> wanted) const {
 // that later ones of them read. What is discarded of that after all is computed again before its reader, as is what it
 // needs, and so on; the number of runs is bounded.
 bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) {
-  for (BufferId b : wanted) ++at(b).awaited;
+  for (BufferId b : wanted) {
+    ++at(b).awaited;
+    roots_stay_ |= at(b).released;  // discarded again, it would not count as wanted
+  }
   std::size_t runs_left = 0;
   const auto push = [&](std::span<const BufferId> reads) {
     frames_.push_back({missing_ops(reads), 0});
@@ -148,7 +156,7 @@ bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) 
   };
   for (bool first = true;; first = false) {
     push(wanted);
-    if (first) runs_left = 64 + 16 * frames_.back().ops.size();
+    if (first) runs_left = 64 + 4 * frames_.back().ops.size();
     if (frames_.back().ops.empty()) break;
     while (!frames_.empty()) {
       Frame& frame = frames_.back();
@@ -164,6 +172,7 @@ bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) 
           push(reads);
           continue;
         }
+        again_ = !first || frames_.size() > 1;
         if (runs_left-- == 0 || !run(op, {}, steps)) return false;
       }
       ++frame.next;
@@ -174,6 +183,7 @@ bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) 
     }
   }
   frames_.clear();
+  roots_stay_ = false;
   for (BufferId b : wanted) {
     --at(b).awaited;
     ++at(b).locks;

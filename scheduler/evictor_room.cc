@@ -13,7 +13,23 @@ bool Evictor::evictable(BufferId b) const {
   return state.resident && state.locks == 0 && !state.fixed && !state.pinned && recomputable(b);
 }
 
-bool Evictor::movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
+bool Evictor::root(BufferId b) const {
+  const BufferState& state = at(b);
+  return !roots_stay_ && state.resident && state.released && state.locks == 0 && state.awaited == 0 &&
+         state.wants == 0 && !state.fixed && !recomputable(b);
+}
+
+// Without a root, nothing that is computed from it can be discarded any more. That is not always missed.
+double Evictor::loss_of_root(BufferId b) const {
+  constexpr double kMissed = 0.3;
+  std::vector<BufferId> dependent;
+  find_dependent(b, dependent);
+  double most = 0;
+  for (BufferId d : dependent) {
+    if (!at(d).released) most = std::max(most, rerun_cost(d, std::numeric_limits<double>::infinity()));
+  }
+  return kMissed * most;
+}
 
 // What computing `b` again would cost: its op, and the evicted ops that it needs. Those whose outputs the program still
 // holds count in part, since they will be computed again anyhow; so do evicted ones that need `b`, which would have to
@@ -91,20 +107,21 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
 }
 
 // One victim more where what is then free beyond `bytes` is a small part of the arena, else -1: among many small
-// buffers a few holes more make all moves short.
-BufferId Evictor::spare_victim(std::int64_t bytes) const {
+// buffers a few holes more make all moves short. What the call waits for would only have to be computed again.
+BufferId Evictor::spare_victim(std::int64_t bytes) {
   constexpr std::int64_t kPart = 100;
   const std::int64_t spare = layout_.limit() / kPart - (layout_.free_bytes() - bytes);
   if (spare <= 0) return -1;
   const BufferId victim = least_victim();
-  return victim >= 0 && at(victim).bytes <= spare ? victim : -1;
+  const bool able = victim >= 0 && at(victim).awaited == 0 && !root(victim) && at(victim).bytes <= spare;
+  return able ? victim : -1;
 }
 
 // Of the victims since step `first`, those that the later ones have made needless stay after all.
 void Evictor::take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps) {
   for (std::size_t i = first; i < steps.size();) {
     const BufferId b = steps[i].id;
-    if (layout_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
+    if (!recomputable(b) || layout_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
       ++i;
       continue;
     }
@@ -123,8 +140,11 @@ void Evictor::compact(const std::vector<Layout::Segment>& segments, const Layout
   }
 }
 
-// The buffer whose loss costs least, or -1.
-BufferId Evictor::least_victim() const {
+// The buffer whose loss costs least, or -1. A cost is not looked at again for a while where it was too high: it seldom
+// falls. What the call waits for is young; where some of that was discarded before, it is the last to go.
+BufferId Evictor::least_victim() {
+  constexpr std::int32_t kWhile = 32;  // ticks
+  constexpr double kLast = 1e-12;
   for (BufferId b : idle_) {
     if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b)) continue;
     return b;
@@ -133,14 +153,19 @@ BufferId Evictor::least_victim() const {
   double least = std::numeric_limits<double>::infinity();
   for (BufferId b : resident_) {
     const BufferState& state = at(b);
-    if (state.bytes == 0 || !evictable(b)) continue;
+    if (state.bytes == 0 || state.locks > 0) continue;
     const std::int32_t age = state.awaited > 0 ? 0 : tick_ - state.touched;
-    const double weight = static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(age)];
+    const double share = again_ && state.awaited > 0 ? kLast : 1;
+    const double weight = share * static_cast<double>(state.bytes) * staleness_[static_cast<std::size_t>(age)];
     const double most = least * weight * (1 + 1e-9);  // where it rounds to less, a tie is no tie
-    const double cost = rerun_cost(b, most);
+    if (state.last.cost > most && tick_ - state.last.tick < kWhile) continue;
+    const bool is_root = root(b);
+    if (!is_root && !evictable(b)) continue;
+    const double cost = is_root ? loss_of_root(b) : rerun_cost(b, most);
+    note_cost(b, cost, tick_);
     if (cost > most) continue;
     const double score = cost / weight;
-    if (score > least || (score == least && b > victim)) continue;
+    if (score >= least) continue;
     least = score;
     victim = b;
   }
@@ -150,6 +175,7 @@ BufferId Evictor::least_victim() const {
 bool Evictor::evict_least(std::vector<Step>& steps) {
   const BufferId victim = least_victim();
   if (victim < 0) return false;
+  if (root(victim)) lose_buffer(victim);
   drop(victim, steps);
   return true;
 }

@@ -154,8 +154,8 @@ class Online {
   [[nodiscard]] std::optional<Shortage> restore(BufferId buffer, std::vector<Step>& steps);
   // Makes room for a new input (a buffer that no op writes) and gives its offset.
   [[nodiscard]] std::optional<Shortage> reserve(BufferId buffer, std::vector<Step>& steps, std::int64_t& offset);
-  // The program will not read the buffer any more. It is dropped, at once or, where something discarded that the
-  // program still holds is computed from it, when that is back or room is needed.
+  // The program will not read the buffer any more. It is dropped, at once or, where something that the program still
+  // holds could not be computed again without it, when that is released too or room is needed.
   void release(BufferId buffer, std::vector<Step>& steps);
   // Once resident, the buffer is never dropped until it is released.
   void pin(BufferId buffer);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -141,10 +142,13 @@ TEST(Online, RefusedCallsLoseNoInput) {
   EXPECT_TRUE(online.admit(2, steps).has_value());  // with the value there is no room for its output
   EXPECT_TRUE(steps.empty());
   EXPECT_FALSE(online.restore(value, steps));
-  ASSERT_EQ(steps.size(), 2U);
+  ASSERT_EQ(steps.size(), 1U);
   EXPECT_EQ(steps[0].kind, Step::Kind::kRun);
-  EXPECT_EQ(steps[1].kind, Step::Kind::kDrop);  // nothing needs the input any more
-  EXPECT_EQ(steps[1].id, in);
+  online.release(value, steps);
+  ASSERT_EQ(steps.size(), 3U);
+  EXPECT_EQ(steps[1].id, value);
+  EXPECT_EQ(steps[2].kind, Step::Kind::kDrop);  // nothing needs the input any more
+  EXPECT_EQ(steps[2].id, in);
 }
 
 // The value that was computed from `in` is gone for good: its op read what an update has overwritten.
@@ -313,6 +317,182 @@ TEST(Online, RefusedCallsMakeNothingYoung) {
   EXPECT_EQ(steps[before].id, first);  // the oldest
 }
 
+// `a` and `b` are cheap and needed together, and each is the cheapest to discard for the other.
+TEST(Online, WhatIsComputedTogetherIsNotDiscardedInTurns) {
+  for (const bool deep : {false, true}) {
+    Graph graph;
+    const BufferId x = add_buffer(graph, 1, true);
+    const BufferId a = add_buffer(graph, 2);
+    const BufferId b = add_buffer(graph, 2);
+    const BufferId dear = add_buffer(graph, 7);
+    std::vector<BufferId> reads{a, b};
+    add_op(graph, 1, {x}, {a});
+    add_op(graph, 1, {x}, {b});
+    if (deep) {
+      reads = {add_buffer(graph, 3)};
+      add_op(graph, 1, {a, b}, reads);
+      graph.ops.back().releases = {a, b};
+    }
+    add_op(graph, 1000, {x}, {dear});
+    add_op(graph, 1, reads, {});
+    graph.keep = {dear};
+    EXPECT_LE(count_runs(run_online(graph, 10 * kUnit).steps), static_cast<std::int64_t>(graph.ops.size()) + 5) << deep;
+  }
+}
+
+// Holes far apart: another victim would make the moves short, but not one that the call has just computed.
+TEST(Online, WhatIsWaitedForIsNotDiscardedToShortenMoves) {
+  constexpr int kFill = 399;
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1, true);
+  const BufferId a = add_buffer(graph, 2);
+  const BufferId b = add_buffer(graph, 2);
+  add_op(graph, 1, {x}, {a});
+  add_op(graph, 1, {x}, {b});
+  for (int i = 0; i < kFill; ++i) add_op(graph, 1000, {x}, {add_buffer(graph, 1)});
+  add_op(graph, 1, {a, b}, {add_buffer(graph, 1)});
+  Online online(graph, (kFill + 1) * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  const auto last = static_cast<OpId>(graph.ops.size()) - 1;
+  for (OpId op = 0; op < last; ++op) ASSERT_FALSE(online.admit(op, steps));
+  for (BufferId hole = 40; hole < 240; hole += 40) online.release(hole, steps);
+  steps.clear();
+  ASSERT_FALSE(online.admit(last, steps));
+  EXPECT_EQ(count_runs(steps), 3);
+}
+
+// Before each op, calls that read what was discarded, and are refused because nothing holds what they write.
+TEST(Online, RefusedCallsChangeNoLaterStep) {
+  const auto run = [](Graph graph, std::int64_t budget, bool refused, int& refusals) {
+    std::mt19937_64 rng(7);
+    const BufferId huge = add_buffer(graph, budget / kUnit);
+    Start start = everything_at_start(graph);
+    std::erase_if(start.resident, [&](const Placement& p) { return p.buffer == huge; });
+    Online online(graph, budget, start);
+    std::vector<Step> steps;
+    for (OpId id = 0; id < static_cast<OpId>(graph.ops.size()); ++id) {
+      Op& op = graph.ops[static_cast<std::size_t>(id)];
+      const Op good = op;
+      for (int i = 0; refused && i < 3 && id > 0; ++i) {
+        const Op& other = graph.ops[rng() % static_cast<std::size_t>(id)];
+        op.reads = good.reads;
+        op.reads.insert(op.reads.end(), other.writes.begin(), other.writes.end());
+        op.writes = {huge};
+        op.overwrites.clear();
+        const std::size_t before = steps.size();
+        try {
+          refusals += online.admit(id, steps).has_value();
+        } catch (const Error&) {  // the other op's outputs are gone
+        }
+        EXPECT_EQ(steps.size(), before);
+      }
+      op = good;
+      if (online.admit(id, steps)) break;
+    }
+    return steps;
+  };
+  std::mt19937_64 rng(5);
+  int refusals = 0;
+  for (int i = 0; i < 60; ++i) {
+    const Graph graph = random_graph(rng, {.ops = 150, .releases = true});
+    const std::int64_t budget = peak_without_recomputation(graph) * (5 + i % 4) / 10 / kUnit * kUnit;
+    if (budget < least_budget(graph)) continue;
+    const std::vector<Step> plain = run(graph, budget, false, refusals);
+    const std::vector<Step> tried = run(graph, budget, true, refusals);
+    ASSERT_EQ(tried.size(), plain.size()) << i;
+    for (std::size_t s = 0; s < plain.size(); ++s) {
+      ASSERT_EQ(tried[s].kind, plain[s].kind) << i << ": step " << s;
+      ASSERT_EQ(tried[s].id, plain[s].id) << i << ": step " << s;
+      ASSERT_EQ(tried[s].offset, plain[s].offset) << i << ": step " << s;
+    }
+  }
+  EXPECT_GT(refusals, 1000);
+}
+
+// `x` is released, but all that is computed from it could not be discarded any more without it.
+TEST(Online, RootsStayWhileTheyAreWorthIt) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 2);
+  std::vector<BufferId> cheap;
+  for (int i = 0; i < 4; ++i) {
+    cheap.push_back(add_buffer(graph, 8));
+    add_op(graph, 1, {x}, {cheap.back()});
+  }
+  const BufferId dear = add_buffer(graph, 8);
+  add_op(graph, 1000, {cheap[0]}, {dear});
+  add_op(graph, 1, {dear}, {add_buffer(graph, 8)});
+  for (BufferId b : cheap) add_op(graph, 1, {b}, {});
+  graph.keep = {dear};
+  EXPECT_LT(run_online(graph, 36 * kUnit).cost, 1020);
+}
+
+TEST(Online, RootsGoWhereThatCostsLess) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 6);
+  const BufferId held = add_buffer(graph, 1);
+  const BufferId dear = add_buffer(graph, 4);
+  const BufferId small = add_buffer(graph, 8);
+  add_op(graph, 1, {x}, {held});
+  graph.ops.back().releases = {x};
+  add_op(graph, 1000, {}, {dear});
+  const OpId last = add_op(graph, 1, {dear}, {small});
+  Online online(graph, 13 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op <= last; ++op) ASSERT_FALSE(online.admit(op, steps));
+  ASSERT_EQ(count_runs(steps), 3);
+  EXPECT_EQ(steps[2].kind, Step::Kind::kDrop);
+  EXPECT_EQ(steps[2].id, x);
+}
+
+// Room for the second output takes `x`, or `dear`. Only with `x` can `read` be computed again, which `held` needs.
+TEST(Online, RootsOfWhatIsOverwrittenStay) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId read = add_buffer(graph, 1);
+  const BufferId held = add_buffer(graph, 12);
+  const BufferId dear = add_buffer(graph, 4);
+  const BufferId write = add_buffer(graph, 1);
+  const BufferId large = add_buffer(graph, 12);
+  add_op(graph, 1, {x}, {read});
+  graph.ops.back().releases = {x};
+  add_op(graph, 1, {read}, {held});
+  add_op(graph, 1000, {}, {dear});
+  add_op(graph, 1, {read}, {write, large});
+  graph.ops.back().overwrites = {{read, write}};
+  graph.ops.back().releases = {read};
+  Plan plan;
+  plan.placed = true;
+  plan.budget = 17 * kUnit;
+  plan.inputs = {{x, 0}};
+  Online online(graph, plan.budget, {.next_op = 0, .resident = plan.inputs});
+  for (OpId op = 0; op < 4; ++op) ASSERT_FALSE(online.admit(op, plan.steps));
+  ASSERT_FALSE(online.restore(held, plan.steps));
+  simulate(graph, plan);
+}
+
+// `a` and `b`, released and not in memory, do not fit together; `b` would with neither `a` nor what it is computed
+// from.
+TEST(Online, RootsOfWhatIsReadAfterItsReleaseStay) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 1);
+  const BufferId y = add_buffer(graph, 1, true);
+  const BufferId mark = add_buffer(graph, 0);
+  const BufferId a = add_buffer(graph, 16);
+  const BufferId b = add_buffer(graph, 18);
+  add_op(graph, 1, {x}, {mark, a});
+  graph.ops.back().releases = {x, a};
+  add_op(graph, 1, {y}, {b});
+  graph.ops.back().releases = {b};
+  add_op(graph, 1, {}, {add_buffer(graph, 17)});
+  graph.ops.back().once = true;
+  add_op(graph, 1, {a, b}, {});
+  Online online(graph, 36 * kUnit, {.next_op = 0, .resident = {{y, 0}, {x, kUnit}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op < 3; ++op) ASSERT_FALSE(online.admit(op, steps));
+  EXPECT_TRUE(online.admit(3, steps).has_value());
+  EXPECT_FALSE(online.restore(a, steps));
+}
+
 TEST(Online, WhatIsReleasedAndKeptStays) {
   Graph graph;
   const BufferId x = add_buffer(graph, 1);
@@ -332,8 +512,8 @@ TEST(Online, WhatIsGoneIsNamed) {
   Online online(graph, 4 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
   std::vector<Step> steps;
   ASSERT_FALSE(online.admit(0, steps));
-  online.release(x, steps);
   online.release(y, steps);
+  online.release(x, steps);
   const BufferId z = add_buffer(graph, 1);
   add_op(graph, 1, {x}, {z});
   graph.ops.back().once = true;
