@@ -61,7 +61,7 @@ class Compiler {
         fail(describe_buffer(graph_, b) + " brings the sum of all bytes above 2^52");
       }
       program_.bytes.push_back(buffer.bytes);
-      program_.pinned.push_back(buffer.pinned);
+      program_.pinned.push_back(buffer.pinned ? 1 : 0);
       if (buffer.pinned) program_.pinned_bytes += buffer.bytes;
     }
     for (OpId op = 0; op < program_.op_count; ++op) {
@@ -127,7 +127,7 @@ class Compiler {
   void residents() {
     program_.at_start.assign(graph_.buffers.size(), 0);
     if (!start_) {
-      for (BufferId b = 0; b < program_.buffer_count; ++b) program_.at_start[b] = program_.producer[b] < 0;
+      for (BufferId b = 0; b < program_.buffer_count; ++b) program_.at_start[b] = program_.producer[b] < 0 ? 1 : 0;
     } else {
       program_.first_op = start_->next_op;
       if (program_.first_op < 0 || program_.first_op > program_.op_count) {
