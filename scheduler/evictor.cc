@@ -91,7 +91,9 @@ void Evictor::check_op(OpId id) const {
                 ", which is not a pair of what it reads and writes");
   }
   check_bytes(op.scratch, name + ", scratch,");
-  if (!(op.cost >= 0)) throw Error("online: " + name + " has a cost that is negative or not a number");
+  if (!std::isfinite(op.cost) || op.cost < 0) {
+    throw Error("online: " + name + " has a cost that is negative or not finite");
+  }
 }
 
 // `started`: the op has run before, and what it read may be gone.
@@ -167,20 +169,20 @@ void Evictor::roll_back(std::vector<Step>& steps) {
   idle_.clear();  // nothing was idle before the call
 }
 
-void Evictor::note_cost(BufferId b, double cost, std::int32_t tick) {
+void Evictor::note_cost(BufferId b, double cost) {
   LastCost& last = at(b).last;
   if (last.call != call_) costs_before_.emplace_back(b, last);
-  last = {cost, tick, call_};
+  last = {cost, tick_, call_};
 }
 
 void Evictor::set_state(BufferId b, bool resident, bool pending) {
   BufferState& state = at(b);
   if (resident != state.resident) {
-    const auto at = std::lower_bound(resident_.begin(), resident_.end(), b);
+    const auto slot = std::lower_bound(resident_.begin(), resident_.end(), b);
     if (resident) {
-      resident_.insert(at, b);
+      resident_.insert(slot, b);
     } else {
-      resident_.erase(at);
+      resident_.erase(slot);
     }
   }
   state.resident = resident;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,10 +33,9 @@ class Evictor {
   std::int64_t work() const { return work_; }  // ops looked at for scores
 
  private:
-  static constexpr std::int32_t kNever = std::numeric_limits<std::int32_t>::min() / 2;
   struct LastCost {  // what rerun_cost() said last
     double cost = 0;
-    std::int32_t tick = kNever;
+    std::int32_t tick = 0;
     std::int32_t call = 0;
   };
   struct BufferState {
@@ -87,7 +85,7 @@ class Evictor {
   void advance();
   void begin_call(const std::vector<Step>& steps);
   void roll_back(std::vector<Step>& steps);
-  void note_cost(BufferId b, double cost, std::int32_t tick);
+  void note_cost(BufferId b, double cost);
   void set_state(BufferId b, bool resident, bool pending);
   void place(BufferId b, std::int64_t offset, bool pending);
   void remove(BufferId b);
@@ -152,7 +150,7 @@ class Evictor {
   std::deque<BufferId> roots_;     // or they were
   std::vector<BufferId> changed_;  // by update_wanted(), kept for its memory
   std::vector<Frame> frames_;      // of the present call
-  bool roots_stay_ = false;        // for now none is dropped
+  bool roots_stay_ = false;        // no root may be a victim
   bool again_ = false;             // something that the call waits for was discarded and is computed once more
   // A use that is twice as far back counts for 2^kStaleness times as much.
   static constexpr double kStaleness = 0.6;

@@ -162,7 +162,7 @@ BufferId Evictor::least_victim() {
     const bool is_root = root(b);
     if (!is_root && !evictable(b)) continue;
     const double cost = is_root ? loss_of_root(b) : rerun_cost(b, most);
-    note_cost(b, cost, tick_);
+    note_cost(b, cost);
     if (cost > most) continue;
     const double score = cost / weight;
     if (score >= least) continue;

@@ -561,6 +561,7 @@ TEST(Online, BadProgramsAreRefused) {
   expect_refused([](Op& op) { op.scratch = -1; }, "out of range");
   expect_refused([](Op& op) { op.cost = -1; }, "cost");
   expect_refused([](Op& op) { op.cost = std::numeric_limits<double>::quiet_NaN(); }, "cost");
+  expect_refused([](Op& op) { op.cost = std::numeric_limits<double>::infinity(); }, "cost");
   graph.buffers[static_cast<std::size_t>(z)].bytes = -1;
   expect_refused([](Op&) {}, "out of range");
   std::int64_t offset = 0;
