@@ -130,7 +130,7 @@ void Evictor::forget(OpId id) {
   seen_.pop_back();
 }
 
-void Evictor::advance() { staleness_.push_back(std::pow(static_cast<double>(++tick_) + 0.5, kStaleness)); }
+void Evictor::advance() { staleness_.push_back(std::sqrt(static_cast<double>(++tick_) + 0.5)); }
 
 void Evictor::begin_call(const std::vector<Step>& steps) {
   journal_.clear();
@@ -275,6 +275,7 @@ void Evictor::update_wanted(BufferId first) {
     const bool before = must_run_again(state.producer);
     op_at(state.producer).wanted += wanted ? 1 : -1;
     if (must_run_again(state.producer) == before) continue;
+    missing_ += wanted ? 1 : -1;
     for (BufferId r : op_at(state.producer).reads) {
       at(r).wants += wanted ? 1 : -1;
       changed_.push_back(r);
@@ -283,6 +284,7 @@ void Evictor::update_wanted(BufferId first) {
 }
 
 void Evictor::spread_wants(OpId op, std::int32_t change) {
+  missing_ += change;
   for (BufferId r : op_at(op).reads) {
     at(r).wants += change;
     update_wanted(r);
@@ -314,33 +316,43 @@ bool Evictor::has_held_dependent(BufferId b) const {
   return std::any_of(dependent.begin(), dependent.end(), [&](BufferId d) { return !at(d).released; });
 }
 
-// Drops a released buffer, or keeps it while something discarded needs it, or as a root.
+// Of a weight's gradient, its two inputs often are: with them gone, it would take half of the program to bring it back.
+bool Evictor::lever(BufferId b) const {
+  constexpr std::int64_t kLarger = 4;
+  return std::any_of(at(b).readers.begin(), at(b).readers.end(), [&](OpId reader) {
+    if (!op_at(reader).ran || op_at(reader).lost) return false;
+    const auto& writes = graph_.ops[static_cast<std::size_t>(reader)].writes;
+    return std::any_of(writes.begin(), writes.end(), [&](BufferId w) {
+      return at(w).resident && !at(w).released && at(w).bytes / kLarger >= at(b).bytes;
+    });
+  });
+}
+
+// Drops a released buffer, or keeps it while something discarded needs it, or as a root or a lever.
 void Evictor::drop_released(BufferId b, std::vector<Step>& steps) {
   if (at(b).wants > 0) return;
-  if (!recomputable(b)) {
-    if (has_held_dependent(b)) {
-      if (!std::exchange(at(b).listed, true)) roots_.push_back(b);
-      return;
-    }
-    lose_buffer(b);
+  if (recomputable(b) ? lever(b) : has_held_dependent(b)) {
+    if (!std::exchange(at(b).listed, true)) spared_.push_back(b);
+    return;
   }
+  if (!recomputable(b)) lose_buffer(b);
   drop(b, steps);
 }
 
-// Of what was to stay when it was released, what need not any more. Of the roots it looks at a few, the next ones
-// another time.
+// Of what was to stay when it was released, what need not any more. Of roots and levers it looks at a few,
+// the next ones another time.
 void Evictor::drop_idle(std::vector<Step>& steps) {
   constexpr std::size_t kFew = 8;
-  for (std::size_t i = 0; i < idle_.size(); ++i) {
-    const BufferId b = idle_[i];
+  const auto look_at = [&](BufferId b) {
     if (at(b).resident && at(b).released && at(b).locks == 0) drop_released(b, steps);
-  }
+  };
+  for (std::size_t i = 0; i < idle_.size(); ++i) look_at(idle_[i]);
   idle_.clear();
-  for (std::size_t left = std::min(kFew, roots_.size()); left > 0; --left) {
-    const BufferId b = roots_.front();
-    roots_.pop_front();
+  for (std::size_t left = std::min(kFew, spared_.size()); left > 0; --left) {
+    const BufferId b = spared_.front();
+    spared_.pop_front();
     at(b).listed = false;
-    if (root(b)) drop_released(b, steps);
+    look_at(b);
   }
 }
 

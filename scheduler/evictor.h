@@ -16,9 +16,11 @@ namespace tidemark::scheduler {
 
 // Buffers are in one of these states: resident; evicted (not resident, may be computed again); gone (released, and
 // nothing can bring it back). A buffer that is not released never becomes gone: what would cause it is preceded by
-// computing the buffer again. A root is resident, released, cannot be computed again, and what the program holds is
-// computed from it: without it that can no longer be discarded. What one call changes is journaled and taken back where
-// the call fails.
+// computing the buffer again. What is released is dropped, but for what something discarded needs, and for roots and
+// levers. A root cannot be computed again, and what the program holds is computed from it: without it that can no
+// longer be discarded. A lever can, but something much larger that the program holds in memory is computed from it: as
+// long as the lever is there, that is cheap to discard. What one call changes is journaled and taken back where the
+// call fails.
 class Evictor {
  public:
   Evictor(const Graph& graph, std::int64_t budget, const Start& start);
@@ -52,7 +54,7 @@ class Evictor {
     bool wanted = false;  // discarded, and held or needed to compute what is
     bool fixed = false;   // pinned in the graph: neither dropped nor moved
     bool pinned = false;  // by pin()
-    bool listed = false;  // in roots_
+    bool listed = false;  // in spared_
     LastCost last;
     std::vector<OpId> readers;
   };
@@ -100,6 +102,7 @@ class Evictor {
   void spread_wants(OpId op, std::int32_t change);
   void find_dependent(BufferId b, std::vector<BufferId>& dependent) const;
   bool has_held_dependent(BufferId b) const;
+  bool lever(BufferId b) const;
   void let_go(BufferId b, std::vector<Step>& steps);
   void drop_released(BufferId b, std::vector<Step>& steps);
   void drop_idle(std::vector<Step>& steps);
@@ -146,14 +149,13 @@ class Evictor {
   std::int32_t call_ = 0;
   std::size_t steps_before_ = 0;
   std::int32_t tick_before_ = -1;
-  std::vector<BufferId> idle_;     // released ones that nothing discarded needs any more, or so it was
-  std::deque<BufferId> roots_;     // or they were
-  std::vector<BufferId> changed_;  // by update_wanted(), kept for its memory
-  std::vector<Frame> frames_;      // of the present call
-  bool roots_stay_ = false;        // no root may be a victim
-  bool again_ = false;             // something that the call waits for was discarded and is computed once more
-  // A use that is twice as far back counts for 2^kStaleness times as much.
-  static constexpr double kStaleness = 0.6;
+  std::vector<BufferId> idle_;              // released ones that nothing discarded needs any more, or so it was
+  std::deque<BufferId> spared_;             // roots and levers, or they were
+  std::vector<BufferId> changed_;           // by update_wanted(), kept for its memory
+  std::vector<Frame> frames_;               // of the present call
+  std::int64_t missing_ = 0;                // ops that must run again
+  bool roots_stay_ = false;                 // no root may be a victim
+  bool again_ = false;                      // something that the call waits for was discarded and is computed once more
   std::vector<double> staleness_;           // by ticks since the last use, up to the present one
   std::int32_t tick_ = -1;                  // runs so far, with those again
   mutable std::vector<std::int32_t> seen_;  // visit marks by op

@@ -11,7 +11,10 @@ namespace tidemark::scheduler {
 // Drops a released buffer that the present call does not need any more.
 void Evictor::settle(BufferId b, std::vector<Step>& steps) {
   const BufferState& state = at(b);
-  if (state.released && state.resident && state.locks == 0 && state.awaited == 0 && recomputable(b)) {
+  if (!state.released || !state.resident || state.locks > 0 || state.awaited > 0 || !recomputable(b)) return;
+  if (lever(b)) {
+    idle_.push_back(b);  // looked at again where the call ends well
+  } else {
     drop_released(b, steps);
   }
 }

@@ -31,8 +31,8 @@ double Evictor::loss_of_root(BufferId b) const {
   return kMissed * most;
 }
 
-// What computing `b` again would cost: its op, and the evicted ops that it needs. Those whose outputs the program still
-// holds count in part, since they will be computed again anyhow; so do evicted ones that need `b`, which would have to
+// What computing `b` again would cost: its op, and the evicted ops that it needs. Those that must run again anyhow, for
+// something that the program holds, count in part; so do evicted ones that need `b`, which would have to
 // wait for it. (DTR takes the whole of the evicted neighbourhood.) The nearest few hundred ops on each side decide, and
 // anything above `most` is as good as the exact cost.
 double Evictor::rerun_cost(BufferId b, double most) const {
@@ -53,7 +53,7 @@ double Evictor::rerun_cost(BufferId b, double most) const {
   };
   const auto needs = [&](OpId o) {
     for (BufferId r : op_at(o).reads) {
-      if (!at(r).resident && recomputable(r)) visit(at(r).producer, at(r).released ? 1 : kHeld);
+      if (!at(r).resident && recomputable(r)) visit(at(r).producer, must_run_again(at(r).producer) ? kHeld : 1);
     }
   };
   const auto needed_by = [&](BufferId from) {
@@ -146,8 +146,13 @@ BufferId Evictor::least_victim() {
   constexpr std::int32_t kWhile = 32;  // ticks
   constexpr double kLast = 1e-12;
   for (BufferId b : idle_) {
-    if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b)) continue;
+    if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b) || lever(b)) continue;
     return b;
+  }
+  if (missing_ == 0) {
+    for (BufferId b : spared_) {
+      if (at(b).released && at(b).wants == 0 && at(b).awaited == 0 && evictable(b)) return b;
+    }
   }
   BufferId victim = -1;
   double least = std::numeric_limits<double>::infinity();
