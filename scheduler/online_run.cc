@@ -50,9 +50,25 @@ std::vector<std::vector<BufferId>> complete_releases(Graph& graph, const Program
   return late;
 }
 
+// Inputs that nothing reads and no op releases are let go at the start.
+std::vector<BufferId> unused(const Graph& graph, const Program& program) {
+  std::vector<char> named(graph.buffers.size());
+  for (const Op& op : graph.ops) {
+    for (BufferId b : op.releases.value_or(std::vector<BufferId>{})) named[static_cast<std::size_t>(b)] = 1;
+  }
+  std::vector<BufferId> result;
+  for (BufferId b = 0; b < program.buffer_count; ++b) {
+    if (program.at_start[b] && program.users[b].empty() && !program.kept[b] && !named[static_cast<std::size_t>(b)]) {
+      result.push_back(b);
+    }
+  }
+  return result;
+}
+
 // Sizes and the budget are in units, of which a byte has `units`.
 Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   const Program program = compile(graph);
+  const std::vector<BufferId> let_go = unused(graph, program);
   const std::vector<std::vector<BufferId>> late = complete_releases(graph, program);
   Plan plan;
   plan.budget = budget;
@@ -68,6 +84,7 @@ Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   }
   if (end > budget) throw_short(graph, budget, {.needed = end}, units);
   Online online(graph, budget, Start{0, plan.inputs});
+  for (BufferId b : let_go) online.release(b, plan.steps);
   for (OpId op = 0; op < program.op_count; ++op) {
     if (const auto shortage = online.admit(op, plan.steps)) throw_short(graph, budget, *shortage, units);
     for (BufferId b : late[static_cast<std::size_t>(op)]) online.release(b, plan.steps);

@@ -45,6 +45,21 @@ TEST(Online, EverythingFitsWithoutALimit) {
   EXPECT_EQ(simulate(graph, plan).recomputed_ops, 0);
 }
 
+TEST(Online, InputsThatNothingReadsAreLetGo) {
+  Graph graph;
+  const BufferId unread = add_buffer(graph, 4);
+  const BufferId large = add_buffer(graph, 8);
+  add_op(graph, 1, {}, {large});
+  const Plan plan = run_online(graph, 8 * kUnit);
+  ASSERT_FALSE(plan.steps.empty());
+  EXPECT_EQ(plan.steps[0].kind, Step::Kind::kDrop);
+  graph.ops[0].releases = {unread, large};  // it is held until then
+  EXPECT_THROW((void)run_online(graph, 8 * kUnit), BudgetError);
+  graph.ops[0].releases = {large};
+  graph.keep = {unread};
+  EXPECT_THROW((void)run_online(graph, 8 * kUnit), BudgetError);
+}
+
 TEST(Online, TrainingGraphs) {
   std::mt19937_64 rng(23);
   for (int i = 0; i < 20; ++i) {
