@@ -77,6 +77,10 @@ void Closure::find_members(std::span<const BufferId> wanted) {
       if (!m.required) m.readers.push_back(op);
     }
   }
+  bytes_of_.assign(static_cast<std::size_t>(program_.op_count), 0);
+  for (const Member& m : members_) {
+    if ((m.required || m.wanted) && m.producer >= 0) bytes_of_[m.producer] += program_.bytes[m.buffer];
+  }
 }
 
 void Closure::build() {
@@ -186,14 +190,6 @@ double Closure::highest_price() const {
   std::int64_t most = 1;
   for (const Member& m : members_) most = std::max(most, program_.bytes[m.buffer]);
   return static_cast<double>(cap_) / (scale_ * static_cast<double>(most));
-}
-
-std::int64_t Closure::bytes_of(OpId op) const {
-  std::int64_t bytes = 0;
-  for (const Member& m : members_) {
-    if ((m.required || m.wanted) && m.producer == op) bytes += program_.bytes[m.buffer];
-  }
-  return bytes;
 }
 
 double Closure::bound(std::int64_t budget, Choice* fitting) {

@@ -42,7 +42,7 @@ class Closure {
   // Up to here a price weighs every byte in full.
   double highest_price() const;
   // Of what a later op reads and the op would write again.
-  std::int64_t bytes_of(OpId op) const;
+  std::int64_t bytes_of(OpId op) const { return bytes_of_[static_cast<std::size_t>(op)]; }
   // No plan within the budget costs less. Where it is not 0, `fitting` becomes the cheapest choice seen that fits.
   double bound(std::int64_t budget, Choice* fitting = nullptr);
   std::int64_t work() const { return network_.work(); }
@@ -73,6 +73,7 @@ class Closure {
   std::vector<OpId> ops_;           // their nodes are the first
   std::vector<Side> forced_;        // by node
   std::vector<Member> members_;
+  std::vector<std::int64_t> bytes_of_;  // by op
   std::int64_t needed_ = 0;
   std::int64_t optional_ = 0;
   double total_ = 0;  // cost of all ops that may run again

@@ -14,7 +14,8 @@ Search::Search(const Program& program, std::int64_t budget, std::uint64_t seed)
     : program_(program),
       schedule_(program, static_cast<double>(budget - program.pinned_bytes)),
       state_(seed * 0x9E3779B97F4A7C15U + 0x2545F4914F6CDD1DU),
-      best_extra_(std::numeric_limits<double>::infinity()) {
+      best_extra_(std::numeric_limits<double>::infinity()),
+      seen_(static_cast<std::size_t>(program.op_count)) {
   mend();
   keep_if_best();
   journal_.clear();
@@ -131,17 +132,56 @@ void Search::remove_with_idle(OpId op, OpId stage) {
 }
 
 void Search::keep_if_best() {
-  if (schedule_.missing() > 0) return;
-  if (schedule_.overflow() > 0.5) return;
+  log_.clear();
+  best_logged_ = walk_logged_ = kNotLogged;
+  note_best();
+  if (best_logged_ == kNotLogged && walk_logged_ == kNotLogged) return;
+  log_base_ = sorted_reruns();
+  end_log();
+}
+
+// The schedule is the log's base and all of its changes.
+void Search::note_best() {
+  if (schedule_.missing() > 0 || schedule_.overflow() > 0.5) return;
   const double extra = schedule_.extra();
   if (extra < walk_extra_ * (1 - 1e-12)) {
     walk_extra_ = extra;
-    walk_best_ = sorted_reruns();
+    walk_logged_ = log_.size();
   }
   if (feasible_ && extra >= best_extra_ * (1 - 1e-12)) return;
   feasible_ = true;
   best_extra_ = extra;
-  best_ = sorted_reruns();
+  best_logged_ = log_.size();
+}
+
+void Search::begin_log() {
+  log_base_ = sorted_reruns();
+  log_.clear();
+  best_logged_ = walk_logged_ = kNotLogged;
+}
+
+// The bests that the log holds as sorted copies.
+void Search::end_log() {
+  if (walk_logged_ != kNotLogged) walk_best_ = logged(walk_logged_);
+  if (best_logged_ != kNotLogged) best_ = best_logged_ == walk_logged_ ? walk_best_ : logged(best_logged_);
+}
+
+std::vector<Key> Search::logged(std::size_t size) const {
+  std::vector<std::pair<Key, std::size_t>> changes;
+  for (std::size_t i = 0; i < size; ++i) changes.emplace_back(Schedule::key(log_[i].op, log_[i].stage), i);
+  std::sort(changes.begin(), changes.end());
+  std::vector<Key> result;
+  auto base = log_base_.begin();
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const auto [k, change] = changes[i];
+    if (i + 1 < changes.size() && changes[i + 1].first == k) continue;
+    const auto at = std::lower_bound(base, log_base_.end(), k);
+    result.insert(result.end(), base, at);
+    base = at == log_base_.end() || *at != k ? at : at + 1;
+    if (log_[change].added) result.push_back(k);
+  }
+  result.insert(result.end(), base, log_base_.end());
+  return result;
 }
 
 std::vector<Key> Search::sorted_reruns() const {
@@ -202,11 +242,12 @@ void Search::squeeze(std::int64_t least, std::int64_t enough, std::int64_t work)
 bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
   std::vector<OpId> stack{op};
   std::vector<OpId> order;
+  ++visit_;
   while (!stack.empty()) {
     const OpId top = stack.back();
     stack.pop_back();
     if (stage > program_.rerun_until[top] || schedule_.contains(top, stage)) continue;
-    if (std::find(order.begin(), order.end(), top) != order.end()) continue;
+    if (std::exchange(seen_[static_cast<std::size_t>(top)], visit_) == visit_) continue;
     order.push_back(top);
     for (BufferId b : program_.reads[top]) {
       const OpId producer = program_.producer[b];
@@ -386,11 +427,13 @@ void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
   if (penalty_ <= 0) return;
   constexpr double kCold = 0.03;  // at last, in costs of a typical rerun
   constexpr std::int64_t kPerMove = 600;
+  constexpr std::size_t kLongLog = 1000;
   constexpr std::int64_t kWindow = 64;
   const std::int64_t first = schedule_.work();
   std::int64_t feasible_seen = 0;
   double now = energy();
   double temperature = unit_ * heat;
+  begin_log();
   for (std::int64_t m = 0;; ++m) {
     if (m % 16 == 0) {
       const std::int64_t spent = schedule_.work() - first + m * kPerMove;
@@ -417,8 +460,13 @@ void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
     const double then = energy();
     if (changed && schedule_.missing() <= missing && then <= limit_) {
       now = then;
-      keep_if_best();
+      log_.insert(log_.end(), journal_.begin(), journal_.end());
+      note_best();
       if (until_feasible && feasible_) break;
+      if (log_.size() > kLongLog + schedule_.reruns().size()) {
+        end_log();
+        begin_log();
+      }
     } else {
       undo(0);
     }
@@ -430,6 +478,7 @@ void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
       now = energy();
     }
   }
+  end_log();
   limit_ = std::numeric_limits<double>::infinity();
   journal_.clear();
   if (!walk_best_.empty()) walks_.push_back(std::exchange(walk_best_, {}));

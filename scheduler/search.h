@@ -73,6 +73,10 @@ class Search {
   bool shift();
   bool clear_stage();
   void keep_if_best();
+  void note_best();
+  void begin_log();
+  void end_log();
+  std::vector<Schedule::Key> logged(std::size_t size) const;
   void aim(double room);
   double energy() const { return schedule_.extra() + penalty_ * schedule_.overflow(); }
 
@@ -96,6 +100,14 @@ class Search {
   double walk_extra_ = std::numeric_limits<double>::infinity();  // of the present walk
   std::vector<Schedule::Key> walk_best_;
   std::vector<std::vector<Schedule::Key>> walks_;
+  // What a walk has accepted since `log_base_`, so that a new best is a number of changes and not yet a sorted copy.
+  std::vector<Change> log_;
+  std::vector<Schedule::Key> log_base_;
+  static constexpr std::size_t kNotLogged = std::numeric_limits<std::size_t>::max();
+  std::size_t best_logged_ = kNotLogged;  // the changes up to the best
+  std::size_t walk_logged_ = kNotLogged;
+  std::vector<std::int32_t> seen_;  // visit marks by op
+  std::int32_t visit_ = 0;
 };
 
 }  // namespace tidemark::scheduler
