@@ -115,7 +115,7 @@ class Evictor {
   // evictor_room.cc: room for bytes, and scores.
   bool evictable(BufferId b) const;
   bool root(BufferId b) const;
-  double loss_of_root(BufferId b) const;
+  double loss_of_root(BufferId b, double enough) const;
   bool movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);

@@ -19,14 +19,19 @@ bool Evictor::root(BufferId b) const {
          state.wants == 0 && !state.fixed && !recomputable(b);
 }
 
-// Without a root, nothing that is computed from it can be discarded any more. That is not always missed.
-double Evictor::loss_of_root(BufferId b) const {
+// Without a root, nothing that is computed from it can be discarded any more. That is not always missed, and never
+// where it is no more than the root itself. Anything above `enough` is as good as the exact cost.
+double Evictor::loss_of_root(BufferId b, double enough) const {
   constexpr double kMissed = 0.3;
   std::vector<BufferId> dependent;
   find_dependent(b, dependent);
+  std::erase_if(dependent, [&](BufferId d) { return at(d).released; });
+  std::int64_t bytes = 0;
+  for (BufferId d : dependent) bytes += at(d).bytes;
   double most = 0;
-  for (BufferId d : dependent) {
-    if (!at(d).released) most = std::max(most, rerun_cost(d, std::numeric_limits<double>::infinity()));
+  if (bytes <= at(b).bytes) return most;
+  for (std::size_t i = 0; i < dependent.size() && kMissed * most <= enough; ++i) {
+    most = std::max(most, rerun_cost(dependent[i], enough / kMissed));
   }
   return kMissed * most;
 }
@@ -166,7 +171,7 @@ BufferId Evictor::least_victim() {
     if (state.last.cost > most && tick_ - state.last.tick < kWhile) continue;
     const bool is_root = root(b);
     if (!is_root && !evictable(b)) continue;
-    const double cost = is_root ? loss_of_root(b) : rerun_cost(b, most);
+    const double cost = is_root ? loss_of_root(b, most) : rerun_cost(b, most);
     note_cost(b, cost);
     if (cost > most) continue;
     const double score = cost / weight;

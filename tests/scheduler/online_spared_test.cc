@@ -43,6 +43,23 @@ TEST(Online, RootsGoWhereThatCostsLess) {
   EXPECT_EQ(steps[2].id, x);
 }
 
+TEST(Online, RootsOfNothingLargerGoFirst) {
+  Graph graph;
+  const BufferId x = add_buffer(graph, 6);
+  const BufferId held = add_buffer(graph, 6);
+  const BufferId cheap = add_buffer(graph, 4);
+  add_op(graph, 1000, {x}, {held});
+  graph.ops.back().releases = {x};
+  add_op(graph, 1, {}, {cheap});
+  const OpId last = add_op(graph, 1, {}, {add_buffer(graph, 4)});
+  Online online(graph, 16 * kUnit, {.next_op = 0, .resident = {{x, 0}}});
+  std::vector<Step> steps;
+  for (OpId op = 0; op <= last; ++op) ASSERT_FALSE(online.admit(op, steps));
+  ASSERT_EQ(count_runs(steps), 3);
+  EXPECT_EQ(steps[2].kind, Step::Kind::kDrop);
+  EXPECT_EQ(steps[2].id, x);
+}
+
 // Room for the second output takes `x`, or `dear`. Only with `x` can `read` be computed again, which `held` needs.
 TEST(Online, RootsOfWhatIsOverwrittenStay) {
   Graph graph;
