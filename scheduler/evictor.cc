@@ -317,15 +317,16 @@ bool Evictor::has_held_dependent(BufferId b) const {
 }
 
 // Of a weight's gradient, its two inputs often are: with them gone, it would take half of the program to bring it back.
+// Nothing is where all that the program holds is in memory: it may well stay there.
 bool Evictor::lever(BufferId b) const {
   constexpr std::int64_t kLarger = 4;
-  return std::any_of(at(b).readers.begin(), at(b).readers.end(), [&](OpId reader) {
-    if (!op_at(reader).ran || op_at(reader).lost) return false;
-    const auto& writes = graph_.ops[static_cast<std::size_t>(reader)].writes;
-    return std::any_of(writes.begin(), writes.end(), [&](BufferId w) {
-      return at(w).resident && !at(w).released && at(w).bytes / kLarger >= at(b).bytes;
-    });
-  });
+  return missing_ > 0 && std::any_of(at(b).readers.begin(), at(b).readers.end(), [&](OpId reader) {
+           if (!op_at(reader).ran || op_at(reader).lost) return false;
+           const auto& writes = graph_.ops[static_cast<std::size_t>(reader)].writes;
+           return std::any_of(writes.begin(), writes.end(), [&](BufferId w) {
+             return at(w).resident && !at(w).released && at(w).bytes / kLarger >= at(b).bytes;
+           });
+         });
 }
 
 // Drops a released buffer, or keeps it while something discarded needs it, or as a root or a lever.

@@ -154,11 +154,6 @@ BufferId Evictor::least_victim() {
     if (!at(b).released || at(b).wants > 0 || at(b).awaited > 0 || !evictable(b) || lever(b)) continue;
     return b;
   }
-  if (missing_ == 0) {
-    for (BufferId b : spared_) {
-      if (at(b).released && at(b).wants == 0 && at(b).awaited == 0 && evictable(b)) return b;
-    }
-  }
   BufferId victim = -1;
   double least = std::numeric_limits<double>::infinity();
   for (BufferId b : resident_) {

@@ -214,9 +214,9 @@ TEST(Online, WhatIsNeededStaysAmongManyReaders) {
   steps.clear();
   ASSERT_FALSE(online.restore(held, steps));
   EXPECT_EQ(count_runs(steps), 1);
-  online.release(held, steps);
-  EXPECT_EQ(steps.back().kind, Step::Kind::kDrop);
-  EXPECT_EQ(steps.back().id, way.back());  // nothing needs it any more
+  online.release(x, steps);
+  EXPECT_EQ(steps.back().kind, Step::Kind::kDrop);  // nothing needs it any more
+  EXPECT_EQ(steps.back().id, way.back());
 }
 
 // In program order `first` would wait for `last` while `wide` is there.
