@@ -43,7 +43,7 @@ double cpu_seconds() {
 double percent(double cost, double base) { return 100 * (cost / base - 1); }
 
 std::int64_t part_of(double fraction, std::int64_t peak) {
-  return static_cast<std::int64_t>(std::ceil(fraction * static_cast<double>(peak)));
+  return static_cast<std::int64_t>(fraction * static_cast<double>(peak));
 }
 
 double median(std::vector<double> values) {

@@ -1,10 +1,12 @@
 // Graphs and plans as JSON files. What is read is bounded in size and depth before anything is built from it.
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "scheduler/program.h"
 #include "tidemark/error.h"
@@ -14,26 +16,96 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kMostFileBytes = std::int64_t{64} << 20;  // parsed, up to 25 times as much
-constexpr int kMostDepth = 8;                                    // the formats need five
+constexpr std::size_t kMostFileBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostValues = 8'000'000;  // which take up to 100 bytes each
+constexpr std::size_t kMostDepth = 8;           // the formats need five
+
+// Builds what is parsed, unless that is too deep or too much, or names a key twice.
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  explicit Builder(Json& root) : root_(root) {}
+  const std::string& error() const { return error_; }
+
+  bool null() override { return add(nullptr) != nullptr; }
+  bool boolean(bool value) override { return add(value) != nullptr; }
+  bool number_integer(std::int64_t value) override { return add(value) != nullptr; }
+  bool number_unsigned(std::uint64_t value) override { return add(value) != nullptr; }
+  bool number_float(double value, const std::string& /*text*/) override { return add(value) != nullptr; }
+  bool string(std::string& value) override { return add(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t& /*value*/) override { return fail("holds binary data"); }
+  bool start_object(std::size_t /*size*/) override { return open(Json::object()); }
+  bool start_array(std::size_t /*size*/) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(std::string& value) override {
+    const auto [slot, added] = open_.back()->get_ref<Json::object_t&>().try_emplace(std::move(value));
+    if (!added) return fail("names the key \"" + cut(slot->first) + "\" twice in one object");
+    slot_ = &slot->second;
+    return true;
+  }
+  bool parse_error(std::size_t /*at*/, const std::string& /*token*/, const nlohmann::detail::exception& why) override {
+    return fail("is not valid JSON: " + cut(why.what()));
+  }
+
+ private:
+  static std::string cut(const std::string& text) { return text.size() > 200 ? text.substr(0, 200) + "..." : text; }
+  bool fail(std::string error) {
+    error_ = std::move(error);
+    return false;
+  }
+  template <typename T>
+  Json* add(T&& value) {
+    if (++values_ > kMostValues) {
+      fail("holds more than " + std::to_string(kMostValues) + " values");
+      return nullptr;
+    }
+    Json* place = &root_;
+    if (!open_.empty() && open_.back()->is_array()) {
+      place = &open_.back()->emplace_back();
+    } else if (!open_.empty()) {
+      place = slot_;
+    }
+    *place = std::forward<T>(value);
+    return place;
+  }
+  bool open(Json empty) {
+    if (open_.size() == kMostDepth) return fail("is nested deeper than " + std::to_string(kMostDepth) + " levels");
+    Json* place = add(std::move(empty));
+    if (place == nullptr) return false;
+    open_.push_back(place);
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  Json& root_;
+  std::vector<Json*> open_;  // the last is the innermost; none of the others grows meanwhile
+  Json* slot_ = nullptr;     // of the last key
+  std::size_t values_ = 0;
+  std::string error_;
+};
+
+// A pipe will do as well as a file.
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw FileError(path + ": cannot be opened");
+  std::string content;
+  std::array<char, 1 << 16> part{};
+  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
+    content.append(part.data(), static_cast<std::size_t>(file.gcount()));
+    if (content.size() > kMostFileBytes) throw FileError(path + ": is longer than 64 MiB");
+  }
+  if (file.bad()) throw FileError(path + ": cannot be read");
+  return content;
+}
 
 class Reader {
  public:
   Reader(const std::string& path, const char* format) : path_(path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw FileError(path + ": cannot be opened");
-    file.seekg(0, std::ios::end);
-    const auto bytes = static_cast<std::int64_t>(file.tellg());
-    if (bytes < 0 || bytes > kMostFileBytes) throw FileError(path + ": is not a file of at most 64 MiB");
-    std::string content(static_cast<std::size_t>(bytes), '\0');
-    file.seekg(0);
-    if (!file.read(content.data(), bytes)) throw FileError(path + ": cannot be read");
-    check_depth(content);
-    try {
-      root_ = Json::parse(content);
-    } catch (const Json::exception& error) {
-      throw FileError(path + ": not valid JSON: " + error.what());
-    }
+    Builder builder(root_);
+    if (!Json::sax_parse(content_of(path), &builder)) throw FileError(path + ": " + builder.error());
     if (!root_.is_object()) fail("the file", "is not an object");
     if (text(root_, "format", "the file") != format) fail("format", std::string("is not ") + format);
     if (integer(member(root_, "version", "the file"), "version") != 1) fail("version", "is not 1");
@@ -109,27 +181,6 @@ class Reader {
   }
 
  private:
-  // Before anything is parsed: a parser that is asked at every value takes quadratic time.
-  void check_depth(const std::string& content) const {
-    int depth = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < content.size(); ++i) {
-      const char c = content[i];
-      if (quoted) {
-        if (c == '\\') ++i;
-        quoted = c != '"';
-      } else if (c == '"') {
-        quoted = true;
-      } else if (c == '[' || c == '{') {
-        if (++depth > kMostDepth) {
-          throw FileError(path_ + ": nested deeper than " + std::to_string(kMostDepth) + " levels");
-        }
-      } else if (c == ']' || c == '}') {
-        --depth;
-      }
-    }
-  }
-
   const std::string path_;
   Json root_;
 };
@@ -294,12 +345,9 @@ void write_plan(const Plan& plan, const std::string& path) {
       steps.push_back(Json::array({"move", step.id, step.offset}));
       continue;
     }
-    Json item = Json::array({"run", step.id});
-    if (!step.places.empty() || !step.overwrites.empty()) {
-      Json places = Json::array();
-      for (const Placement& p : step.places) places.push_back(Json::array({p.buffer, p.offset}));
-      item.push_back(std::move(places));
-    }
+    Json places = Json::array();
+    for (const Placement& p : step.places) places.push_back(Json::array({p.buffer, p.offset}));
+    Json item = Json::array({"run", step.id, std::move(places)});
     if (!step.overwrites.empty()) {
       Json pairs = Json::array();
       for (const auto& [r, w] : step.overwrites) pairs.push_back(Json::array({r, w}));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <string_view>
 
 #include "tidemark/error.h"
@@ -19,7 +18,7 @@ std::int64_t budget_of(const std::string& text, std::int64_t peak) {
     const char* last = text.data() + text.size() - 1;
     const auto [end, error] = std::from_chars(text.data(), last, part);
     if (error != std::errc() || end != last || !(part > 0 && part <= 1000)) wrong();
-    bytes = static_cast<std::int64_t>(std::ceil(part * static_cast<double>(peak) / 100));
+    bytes = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<long double>(part) * peak / 100));
   } else {
     try {
       bytes = parse_bytes(text);

@@ -49,7 +49,10 @@ int complain(const char* kind, const char* text, ExitCode code) {
 int main(int argc, char** argv) {
   using namespace tidemark;
   try {
-    return tools::run(std::span<const char* const>(argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)));
+    const int code =
+        tools::run(std::span<const char* const>(argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)));
+    const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    return written ? code : tools::complain("error", "standard output cannot be written", tools::kFailure);
   } catch (const tools::UsageError& error) {
     return tools::complain("tidemark", error.what(), tools::kUsage);
   } catch (const BudgetError& error) {

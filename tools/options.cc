@@ -47,7 +47,11 @@ void OptionTable::flag(std::string name, std::string help, bool& target) {
 }
 
 void OptionTable::text(std::string name, std::string value, std::string help, std::string& target) {
-  add(std::move(name), std::move(value), std::move(help), [&target](const std::string& given) { target = given; });
+  auto set = [&target, name, value](const std::string& given) {
+    if (given.empty()) throw UsageError("--" + name + " is empty; it needs " + value);
+    target = given;
+  };
+  add(std::move(name), std::move(value), std::move(help), std::move(set));
 }
 
 void OptionTable::choice(std::string name, std::string help, std::string& target, std::vector<std::string> allowed) {

@@ -69,6 +69,11 @@ TEST(Json, DamagedFilesAreRefused) {
   expect_refused(graph_with(R"("buffers": [{"bytes": 1)"), "not valid JSON");
   expect_refused(std::string(2000000, '['), "nested deeper");
   expect_refused("[]", "not an object");
+  expect_refused(graph_with(R"("buffers": [], "ops": [], "ops": [])"), "names the key \"ops\" twice");
+  expect_refused(graph_with("\"buffers\": [" + std::string(2000, '9') + "], \"ops\": []"), "99...");
+  std::string many;
+  for (int i = 0; i < 8'000'000; ++i) many += "0,";
+  expect_refused(graph_with("\"many\": [" + many + "0]"), "holds more than 8000000 values");
   expect_refused(R"({"format": "other", "version": 1})", "format");
   expect_refused(R"({"format": "tidemark-graph", "version": 2})", "version");
   expect_refused(graph_with(R"("ops": [])"), "has no \"buffers\"");
@@ -82,6 +87,9 @@ TEST(Json, DamagedFilesAreRefused) {
   expect_refused(graph_with(two + R"([{"cost": 1, "reads": [7], "writes": []}])"), "names buffer 7");
   expect_refused(graph_with(two + R"([{"name": "a\u001b[2J\n", "cost": -1, "reads": [], "writes": []}])"),
                  "op 0 (a?[2J?) has a cost");
+  const std::string named =
+      R"([{"cost": -1, "reads": [], "writes": [], "name": ")" + std::string(99, 'a') + "\u00e4b\"}]";
+  expect_refused(graph_with(two + named), "aaa...) has a cost");
   expect_refused(
       graph_with(two + R"([{"cost": 1, "reads": [], "writes": [1]}, {"cost": 1, "reads": [], "writes": [1]}])"),
       "written by op 0 and by op 1");

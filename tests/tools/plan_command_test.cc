@@ -78,7 +78,7 @@ TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
     EXPECT_EQ(simulation.cost, plan.cost);
     EXPECT_EQ(plan.placed, std::string(place).empty());
     EXPECT_LE(plan.live_peak, plan.budget);
-    EXPECT_EQ(plan.budget, (scheduler::peak_without_recomputation(read) * 6 + 9) / 10);
+    EXPECT_EQ(plan.budget, scheduler::peak_without_recomputation(read) * 6 / 10);  // never above the part
   }
 }
 
@@ -137,6 +137,11 @@ TEST_F(PlanCommandTest, WrongUsageAndDamagedFiles) {
   EXPECT_THAT(run_command("plan" + graph() + "--budget lots").output,
               HasSubstr("a budget is 'lots', but can be: bytes, 512MiB"));
   EXPECT_EQ(run_command("plan" + graph() + "--budget -5%").code, 64);
+  EXPECT_EQ(run_command("plan" + graph() + "--budget 40% --out ''").code, 64);
+  EXPECT_EQ(run_command("plan" + graph() + "--sweep --budgets ''").code, 64);
+  EXPECT_EQ(run_command("plan" + graph() + "--budget 60% --out /dev/full").code, 1);
+  EXPECT_EQ(run_command("plan" + graph() + "--budget 60% > /dev/full").code, 1);
+  EXPECT_EQ(run_command("plan --budget 60% --graph /dev/stdin < " + file("graph.json")).code, 0);
   std::ofstream(file("bad.json"))
       << R"({"format": "tidemark-graph", "version": 1, "buffers": [{"bytes": 1}, {"bytes": 1}],
       "ops": [{"cost": 1, "reads": [1], "writes": [0]}, {"cost": 1, "reads": [0], "writes": [1]}]})";
