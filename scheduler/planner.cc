@@ -1,6 +1,7 @@
 // From a graph and a budget to a plan: bound, search, the online policy's trace as seed and as last resort, placement.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "memory/extents.h"
@@ -49,7 +50,10 @@ class Planner {
     } else if (!found && least_possible() <= budget) {
       found = from_squeezed(budget);
     }
-    if (found) raise_bound(*found);
+    if (found) {
+      raise_bound(*found);
+      round_bound_up(*found);
+    }
     return found;
   }
 
@@ -345,6 +349,27 @@ class Planner {
     const double extra =
         joint_bound(program_, plan.budget, bound_.instant, plan.cost - program_.base_cost, joint_work());
     plan.lower_bound = std::max(plan.lower_bound, program_.base_cost + extra);
+  }
+
+  // Where all costs are multiples of one number, so is what a plan costs: the bound is rounded up to the next, less
+  // what may have been lost to rounding.
+  void round_bound_up(Plan& plan) const {
+    const double unit = cost_unit();
+    const double extra = plan.lower_bound - plan.base_cost;
+    if (unit <= 0 || extra <= 0) return;
+    const double lost = std::max(1e-6, 1e-9 * plan.cost / unit);
+    plan.lower_bound = std::max(plan.lower_bound, plan.base_cost + std::ceil(extra / unit - lost) * unit);
+  }
+
+  // 0 where costs are not whole, or so large that sums are not.
+  double cost_unit() const {
+    constexpr double kMost = 0x1p50;
+    std::int64_t unit = 0;
+    for (double cost : program_.cost) {
+      if (cost != std::floor(cost) || cost > kMost) return 0;
+      unit = std::gcd(unit, static_cast<std::int64_t>(cost));
+    }
+    return program_.base_cost > kMost ? 0 : static_cast<double>(unit);
   }
 
   const Graph& graph_;

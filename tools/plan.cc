@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/units.h"
 #include "tools/command.h"
@@ -68,16 +69,29 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
   std::vector<Row> rows(budgets.size());
   const std::int64_t least = scheduler::least_budget(graph);
   const scheduler::Plan* smaller = nullptr;
-  std::optional<std::int64_t> smallest;
+  std::int64_t open = -1;  // the largest budget without a plan
+  std::int64_t smallest = -1;
   for (std::size_t i : order) {
     Row& row = rows[i];
     const auto began = std::chrono::steady_clock::now();
     if (budgets[i] >= least) row.plan = scheduler::try_plan(graph, budgets[i], options, smaller);
     row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    if (!row.plan) continue;
+    if (!row.plan) {
+      open = budgets[i];
+      continue;
+    }
     row.recomputed = scheduler::simulate(graph, *row.plan).recomputed_ops;
     smaller = &*row.plan;
-    if (!smallest) smallest = budgets[i];
+    if (smallest < 0) smallest = budgets[i];
+  }
+  bool proven = false;
+  if (open >= 0) {
+    try {
+      (void)scheduler::plan(graph, open, options);
+    } catch (const BudgetError& error) {
+      if (smallest < 0 || error.needed_bytes() < smallest) smallest = error.needed_bytes();
+      proven = error.exact() && smallest == error.needed_bytes();
+    }
   }
   std::printf("%s: %zu ops, peak without recomputation %lld bytes, no plan below %lld bytes\n", graph.name.c_str(),
               graph.ops.size(), static_cast<long long>(peak), static_cast<long long>(least));
@@ -88,8 +102,9 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
     std::printf("%14lld %6.1f%%  ", static_cast<long long>(budgets[i]),
                 100 * static_cast<double>(budgets[i]) / static_cast<double>(peak));
     if (!row.plan) {
-      std::printf("%-10s %9s %9s %9s %10s %14s %8.3f\n", budgets[i] < least ? "impossible" : "open", "-", "-", "-", "-",
-                  "-", row.seconds);
+      const bool impossible = budgets[i] < least || (proven && budgets[i] < smallest);
+      std::printf("%-10s %9s %9s %9s %10s %14s %8.3f\n", impossible ? "impossible" : "open", "-", "-", "-", "-", "-",
+                  row.seconds);
       continue;
     }
     const scheduler::Plan& plan = *row.plan;
@@ -99,7 +114,10 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
                 static_cast<long long>(row.recomputed),
                 static_cast<long long>(plan.placed ? plan.reserved_peak : plan.live_peak), row.seconds);
   }
-  if (smallest) std::printf("smallest budget planned: %lld bytes\n", static_cast<long long>(*smallest));
+  if (smallest >= 0) {
+    std::printf("smallest budget planned: %lld bytes%s\n", static_cast<long long>(smallest),
+                proven ? ", and no smaller one is possible" : "");
+  }
 }
 
 int run(std::span<const char* const> arguments) {

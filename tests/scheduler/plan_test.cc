@@ -188,6 +188,21 @@ TEST(Bound, EmptyBuffersAndFreeOpsAreNoItems) {
   EXPECT_GT(planned, 20);
 }
 
+TEST(Plan, BoundsOfWholeCostsAreWhole) {
+  std::mt19937_64 rng(53);
+  int bounds = 0;
+  for (int i = 0; i < 10; ++i) {
+    Graph graph = training_graph(rng, 20);
+    for (Op& op : graph.ops) op.cost = 3.0 * static_cast<double>(1 + rng() % 9);
+    const auto p = try_plan(graph, peak_without_recomputation(graph) * 7 / 10, {.place = false});
+    if (!p || p->lower_bound == p->base_cost) continue;
+    ++bounds;
+    EXPECT_EQ(std::fmod(p->lower_bound, 3.0), 0);
+    EXPECT_LE(p->lower_bound, p->cost);
+  }
+  EXPECT_GE(bounds, 5);
+}
+
 // Not a byte is lost to the arena's unit of 64.
 TEST(Plan, OddSizesArePlacedToTheByte) {
   std::mt19937_64 rng(37);
