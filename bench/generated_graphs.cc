@@ -170,7 +170,7 @@ class Tape {
     }
     const BufferId sum = buffer_of_bytes(graph_.buffers[x].bytes);
     const BufferId before = gradient_[x];
-    const OpId id = op("accumulate", Phase::kBackward, 1 + static_cast<double>(graph_.buffers[x].bytes / kUnit) * 0.02,
+    const OpId id = op("accumulate", Phase::kBackward, 1 + static_cast<double>(graph_.buffers[x].bytes) / kUnit * 0.02,
                        {before, g}, {sum});
     if (before != g && graph_.buffers[g].bytes == graph_.buffers[x].bytes) graph_.ops[id].overwrites = {{g, sum}};
     gradient_[x] = sum;

@@ -85,7 +85,7 @@ void check_gradients(benchmark::State& run) {
   const int threads = static_cast<int>(run.range(1));
   const compute::ThreadBinding binding(threads);
   const Arrays& arrays = Arrays::of(n);
-  for (auto _ : run) benchmark::DoNotOptimize(all_below(arrays.g, n, kGradientLimit, threads));
+  for ([[maybe_unused]] auto _ : run) benchmark::DoNotOptimize(all_below(arrays.g, n, kGradientLimit, threads));
   run.SetBytesProcessed(run.iterations() * 4 * n);
 }
 

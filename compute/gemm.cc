@@ -38,7 +38,7 @@ namespace {
 HWY_EXPORT(gemm_piece);
 
 // Less work than this (multiply-adds) is not shared.
-constexpr std::int64_t kWorkPerThread = 32 * 1024;
+constexpr std::int64_t kWorkPerThread = std::int64_t{32} * 1024;
 
 std::int64_t floats_per_thread(const Gemm& g) { return method_of(g) == GemmMethod::kPacked ? packed_floats(g) : 0; }
 
@@ -124,6 +124,7 @@ void gemm_batch(const Gemm& g, std::int64_t count, const float* a, std::int64_t 
     }
     return;
   }
+  // NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): the pragma reads it.
   const std::int64_t team = std::clamp<std::int64_t>(count * g.m * g.n * g.k / kWorkPerThread, 1, threads);
   const std::int64_t each = floats_per_thread(g);
 #pragma omp parallel for schedule(static) num_threads(static_cast <int>(team))

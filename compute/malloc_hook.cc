@@ -26,6 +26,7 @@
 #include <atomic>
 #include <cstdint>
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are glibc's.
 extern "C" {
 void* __libc_malloc(std::size_t bytes);
 void* __libc_calloc(std::size_t count, std::size_t bytes);
@@ -33,6 +34,7 @@ void* __libc_realloc(void* pointer, std::size_t bytes);
 void* __libc_memalign(std::size_t alignment, std::size_t bytes);
 void __libc_free(void* pointer);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace tidemark::compute {
 namespace {

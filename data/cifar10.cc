@@ -11,7 +11,7 @@
 namespace tidemark::data {
 namespace {
 
-constexpr std::int64_t kPlane = 32 * 32;
+constexpr std::int64_t kPlane = std::int64_t{32} * 32;
 constexpr std::int64_t kRecord = 1 + 3 * kPlane;
 constexpr int kClasses = 10;
 constexpr float kMean[3] = {0.4914f, 0.4822f, 0.4465f};

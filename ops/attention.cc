@@ -292,7 +292,7 @@ struct CausalSelfAttention {
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Shape& shape = in[0].shape;
     require_f32(prep, "qkv", in[0]);
-    prep.require(heads > 0 && shape.rank() == 3 && shape.numel() > 0 && shape[2] % (3 * heads) == 0,
+    prep.require(heads > 0 && shape.rank() == 3 && shape.numel() > 0 && shape[2] % (std::int64_t{3} * heads) == 0,
                  ops::describe("qkv", in[0]) +
                      "; it must be [N, T, 3 * D] with D a multiple of heads = " + std::to_string(heads));
     const Shape out_shape = shape.with(2, shape[2] / 3);

@@ -17,7 +17,7 @@ using Flags = dnnl::normalization_flags;
 using Desc = dnnl::memory::desc;
 
 // A plain image below this is not worth bringing into blocks.
-constexpr std::int64_t kBlockFromBytes = 256 * 1024;
+constexpr std::int64_t kBlockFromBytes = std::int64_t{256} * 1024;
 
 struct BatchNormState {
   KernelMaker forward, replay, backward;

@@ -145,8 +145,8 @@ std::pair<std::int64_t, std::int64_t> offsets(const std::vector<Reduction::Dim>&
   return {a, b};
 }
 
-constexpr std::int64_t kChunk = 32 * 1024;   // floats that are summed as one
-constexpr std::int64_t kColumns = 4 * 1024;  // sums that are kept in the cache together
+constexpr std::int64_t kChunk = std::int64_t{32} * 1024;   // floats that are summed as one
+constexpr std::int64_t kColumns = std::int64_t{4} * 1024;  // sums that are kept in the cache together
 constexpr std::int64_t kChunkRows = 32;
 constexpr std::int64_t kMostChunks = 64;
 constexpr std::int64_t kManyOutputs = 16;  // enough to share out without chunks
@@ -183,6 +183,7 @@ void broadcast_elementwise(const Ctx& ctx, Binary kind, const Shape& shape, cons
   const auto groups = collapse(shape, strides_of(a_shape, rank), strides_of(b_shape, rank),
                                std::vector<bool>(static_cast<std::size_t>(rank), true));
   std::vector<Reduction::Dim> outer;
+  outer.reserve(groups.size());
   for (const GroupedDim& group : groups) outer.push_back(group.dim);
   Reduction::Dim inner{1, 1, 1};
   if (!outer.empty()) {
@@ -206,6 +207,7 @@ Reduction::Reduction(const Shape& from, const Shape& to, const std::optional<Sha
   const auto a = strides_of(from, rank);
   const auto b = factor ? strides_of(*factor, rank) : std::vector<std::int64_t>(a.size(), 0);
   std::vector<bool> kept;
+  kept.reserve(a.size());
   for (int i = 0; i < rank; ++i) kept.push_back(size_at(to, i, rank) != 1);
   std::vector<GroupedDim> groups = collapse(from, a, b, kept);
   if (!groups.empty()) {

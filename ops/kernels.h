@@ -14,7 +14,7 @@ namespace tidemark::ops {
 inline constexpr Layout kPlain{};
 
 // Work on fewer bytes than this is not worth waking a team for.
-inline constexpr std::int64_t kParallelBytes = 64 * 1024;
+inline constexpr std::int64_t kParallelBytes = std::int64_t{64} * 1024;
 
 // f(begin, end) over [0, count), each item touching about `bytes_each`, on the team where that pays. For work whose
 // result does not depend on who does it.

@@ -39,7 +39,7 @@ HWY_EXPORT(squared_distance);
 HWY_EXPORT(scaled_difference);
 
 // Elements that are summed as one: partial sums do not depend on the team.
-constexpr std::int64_t kChunk = 32 * 1024;
+constexpr std::int64_t kChunk = std::int64_t{32} * 1024;
 
 struct MseLoss {
   static constexpr std::string_view name = "mse_loss";

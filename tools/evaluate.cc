@@ -59,6 +59,7 @@ std::string sample_text(nn::Sequential& model, std::int64_t context, std::int64_
     const std::vector<float> last = slice(logits, 1, known - 1, known).to_vector();
     const float largest = *std::max_element(last.begin(), last.end());
     std::vector<double> weights;
+    weights.reserve(last.size());
     for (const float logit : last) weights.push_back(std::exp(static_cast<double>(logit - largest) / kTemperature));
     tokens.push_back(std::discrete_distribution<std::int32_t>(weights.begin(), weights.end())(random));
   }

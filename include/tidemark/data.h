@@ -84,8 +84,8 @@ struct Batch {
 // Batches of a source in the current session. begin() starts the next epoch and ends an earlier pass.
 class Loader {
  public:
-  Loader(std::shared_ptr<const Source> source, const LoaderOptions& options = {},
-         SourceLocation where = SourceLocation::current());
+  explicit Loader(std::shared_ptr<const Source> source, const LoaderOptions& options = {},
+                  SourceLocation where = SourceLocation::current());
   Loader(Loader&&) noexcept;
   Loader& operator=(Loader&&) noexcept;
   ~Loader();

@@ -95,7 +95,7 @@ std::string written(bool terminal, std::int64_t steps, std::optional<std::int64_
     }
   }
   std::fclose(out);
-  const std::string result(text, size);
+  std::string result(text, size);
   std::free(text);
   return result;
 }
