@@ -206,6 +206,7 @@ TEST(Plan, BoundsOfWholeCostsAreWhole) {
 // Not a byte is lost to the arena's unit of 64.
 TEST(Plan, OddSizesArePlacedToTheByte) {
   std::mt19937_64 rng(37);
+  int refused = 0;
   for (int i = 0; i < 40; ++i) {
     Graph graph = random_graph(rng, {.ops = 10 + static_cast<int>(rng() % 30)});
     for (Buffer& buffer : graph.buffers) {
@@ -219,8 +220,13 @@ TEST(Plan, OddSizesArePlacedToTheByte) {
     const Plan p = plan(graph, peak);
     expect_true_figures(graph, p);
     EXPECT_EQ(p.cost, p.base_cost);
-    const std::int64_t above = peak + peak / 16;  // roots and levers take room, too
-    EXPECT_LE(simulate(graph, run_online(graph, above)).reserved_peak, above);
+    try {
+      EXPECT_LE(simulate(graph, run_online(graph, peak)).reserved_peak, peak);
+    } catch (const BudgetError&) {  // roots take room, too
+      ++refused;
+      const std::int64_t above = peak + peak / 16;
+      EXPECT_LE(simulate(graph, run_online(graph, above)).reserved_peak, above);
+    }
     // Without roots: of what cannot be computed again, nothing is released.
     for (const Placement& input : p.inputs) graph.keep.push_back(input.buffer);
     for (Op& op : graph.ops) {
@@ -230,6 +236,7 @@ TEST(Plan, OddSizesArePlacedToTheByte) {
     const Plan online = run_online(graph, peak_without_recomputation(graph));
     EXPECT_EQ(simulate(graph, online).cost, online.base_cost);
   }
+  EXPECT_LE(refused, 1);
 }
 
 TEST(Plan, WhatARefusalNamesIsPlannedWhateverWasAskedFor) {
