@@ -12,7 +12,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include "tidemark/op.h"
+#include "tidemark/meta.h"
 
 namespace tidemark::compute {
 

@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 
-#include "tidemark/op.h"
+#include "tidemark/rng.h"
 
 namespace tidemark::compute {
 

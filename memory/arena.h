@@ -14,7 +14,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "memory/ledger.h"
 #include "tidemark/units.h"
 

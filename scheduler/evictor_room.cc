@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/evictor.h"
 
 namespace tidemark::scheduler {

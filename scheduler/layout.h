@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {

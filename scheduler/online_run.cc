@@ -3,7 +3,7 @@
 #include <iterator>
 #include <vector>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/odd_sizes.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"

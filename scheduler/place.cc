@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/layout.h"
 
 namespace tidemark::scheduler {

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <string>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/bound.h"
 #include "scheduler/evictor.h"
 #include "scheduler/exact.h"

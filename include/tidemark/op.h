@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+#include "tidemark/meta.h"
+#include "tidemark/rng.h"
 #include "tidemark/tensor.h"
 
 namespace tidemark {
@@ -35,25 +37,6 @@ namespace tidemark {
 namespace compute {
 class Machine;
 }
-
-// How elements lie in memory. Id 0 is plain row-major; others are kernel layouts that the machine hands out.
-struct Layout {
-  std::uint32_t id = 0;
-  bool plain() const { return id == 0; }
-  friend bool operator==(Layout, Layout) = default;
-};
-
-// Everything about a value but its bytes' content.
-struct Meta {
-  Shape shape;
-  DType dtype = f32;
-  Layout layout;
-  std::int64_t bytes = 0;
-
-  // Throws ShapeError where the bytes would pass kMaxBytes.
-  static Meta plain(const Shape& shape, DType dtype = f32);
-  friend bool operator==(const Meta&, const Meta&) = default;
-};
 
 // Which inputs need gradients.
 class Needs {
@@ -120,14 +103,6 @@ struct Prepared {
   std::int64_t view_offset = 0;                 // bytes into it
   std::vector<Part> parts;
   std::shared_ptr<const void> state;  // what forward and backward want to keep: ctx.state<T>()
-};
-
-// A key of the counter-based generator: the session's seed, the step, and the ordinal of the random op in the step.
-struct RngKey {
-  std::uint64_t seed = 0;
-  std::uint32_t step = 0;
-  std::uint32_t ordinal = 0;
-  friend bool operator==(const RngKey&, const RngKey&) = default;
 };
 
 // Bytes with their meta. `valid` (outputs of forward only): a replay finds the value still there, and may read it.
