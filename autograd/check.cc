@@ -6,7 +6,6 @@
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
-#include "autograd/engine.h"
 
 namespace tidemark::detail {
 namespace {
@@ -170,13 +169,6 @@ Meta plain_meta(std::string_view what, const Shape& shape, DType dtype, SourceLo
 void check_prepared(const compute::Machine& machine, std::string_view op, const Prepared& prepared,
                     std::span<const Meta> in, SourceLocation where) {
   Declaration(machine, op, prepared, in, where).check();
-}
-
-void Engine::check_thread(std::string_view what, SourceLocation where) const {
-  if (std::this_thread::get_id() == thread_) return;
-  throw Error(absl::StrCat("[", std::string(what),
-                           "] a session is used by the thread that made it, and this call comes from another one (at ",
-                           to_string(where), ")"));
 }
 
 }  // namespace tidemark::detail

@@ -1,7 +1,9 @@
 // What a Tensor points to: one object a value that the program holds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "autograd/tape.h"
@@ -10,26 +12,35 @@ namespace tidemark::detail {
 
 class Engine;
 
+// A handle reads its value in one of four ways: through the tape (computed in this step), from a storage (a leaf, or a
+// value that was settled), from elements of its own (a small value of an earlier step), or not at all (lost).
 class Handle {
  public:
   Engine* engine = nullptr;  // null once the session is gone
   int refs = 0;
-  Meta meta;
   bool requires_grad = false;
   bool leaf = false;
   bool parameter = false;
   bool keep = false;
-  std::uint64_t generation = 0;  // of the tape that `value` belongs to
+  bool fixed = false;  // its bytes are changed in place by ops, so it never becomes a number
   ValueId value = kNone;
-  StorageId storage = kNone;  // of leaves and settled values; else found through `value`
-  std::int64_t offset = 0;    // of a view, into the storage
-  Handle* grad = nullptr;     // of leaves: the accumulated gradient
-  std::string lost;           // why it can no longer be read
-  std::string graph_lost;     // why it can no longer go backward
+  StorageId storage = kNone;     // of leaves and settled values; else found through `value`
+  std::uint64_t generation = 0;  // of the tape that `value` belongs to
+  Meta meta;
+  std::int64_t offset = 0;                      // of a view, into the storage
+  Handle* grad = nullptr;                       // of leaves: the accumulated gradient
+  std::unique_ptr<std::byte[]> number;          // the elements of a small value, plain
+  std::shared_ptr<const std::string> lost;      // why it can no longer be read
+  std::shared_ptr<const std::string> no_graph;  // why it can no longer go backward
   SourceLocation where;
-  // All handles of an engine, so that it can settle, expire and orphan them.
+  // The list of handles that it is on (lifetimes.h).
   Handle* previous = nullptr;
   Handle* next = nullptr;
+
+  // Computed by the tape of this generation, and neither settled nor lost.
+  bool computed(std::uint64_t now) const {
+    return value != kNone && generation == now && storage == kNone && number == nullptr && lost == nullptr;
+  }
 };
 
 struct Access {

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "autograd/engine.h"
-#include "compute/philox.h"
+#include "core/extents.h"
 
 namespace tidemark {
 namespace detail {
@@ -27,33 +27,6 @@ std::int64_t process_bytes(const char* key) {
 
 }  // namespace
 
-Engine::Engine(Session& session, const SessionOptions& options)
-    : session_(session),
-      options_(options),
-      binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
-      machine_(std::make_unique<compute::Machine>(binding_.threads())),
-      arena_(options.dry_run ? memory::Arena::without_memory(options.budget) : memory::Arena(options.budget)) {
-  options_.threads = machine_->threads();
-}
-
-Engine::~Engine() {
-  for (Value& value : tape_.values) {
-    if (value.leaf != nullptr && --value.leaf->refs == 0) {
-      // The program has let go of this leaf, and the tape was its last holder.
-      Handle* leaf = value.leaf;
-      if (leaf->grad != nullptr && --leaf->grad->refs == 0) delete_handle(leaf->grad);
-      delete_handle(leaf);
-    }
-  }
-  for (Handle* handle = handles_; handle != nullptr; handle = handle->next) handle->engine = nullptr;
-}
-
-std::int64_t Engine::fixed_bytes() const {
-  const auto& ledger = arena_.ledger();
-  return ledger.live(Category::kParameters) + ledger.live(Category::kGradients) + ledger.live(Category::kOptimizer) +
-         ledger.live(Category::kBatch);
-}
-
 // What stays while the op runs and is not among its inputs; the sum is shortage.pinned.
 std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) const {
   std::array<std::int64_t, kCategories> bytes{};
@@ -64,8 +37,8 @@ std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) cons
     return std::find(op.reads.begin(), op.reads.end(), buffer) != op.reads.end() ||
            std::find(op.updates.begin(), op.updates.end(), buffer) != op.updates.end();
   };
-  for (const Storage& storage : storages_) {
-    if (!storage.persistent || storage.offset == kNone || input(storage.buffer)) continue;
+  for (const Storage& storage : storages_.all()) {
+    if (storage.reproducible() || !storage.resident() || input(storage.buffer)) continue;
     const std::int64_t rounded = memory::Extents::round_up(storage.bytes);
     bytes[static_cast<std::size_t>(storage.category)] += rounded;
     others -= rounded;
@@ -79,23 +52,53 @@ std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) cons
   return text.empty() ? "nothing of the model yet" : text;
 }
 
-scheduler::Graph Engine::export_graph() const {
+// The graph as the advisor knows it again: buffers in the order of first use, without those that no op uses.
+// `buffers`: by its buffers, those of the tape.
+scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
   scheduler::Graph graph = tape_.graph;
-  graph.name = absl::StrCat("step ", step_ + 1);
-  graph.keep.clear();
-  for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
-    const Storage& storage = storages_[tape_.buffer_storage[b]];
-    if (storage.persistent && (storage.pinned || storage.handles + storage.reads > 0)) {
-      graph.keep.push_back(static_cast<BufferId>(b));
+  graph.name = absl::StrCat("step ", keys_.step + 1);
+  graph.keep = kept_buffers();
+  buffers.assign(static_cast<std::size_t>(tape_.wire_count), kNone);
+  for (std::size_t b = 0; b < tape_.wires.size(); ++b) {
+    if (tape_.wires[b] != kNone) buffers[static_cast<std::size_t>(tape_.wires[b])] = static_cast<BufferId>(b);
+  }
+  const auto wire = [&](BufferId& buffer) { buffer = tape_.wires[buffer]; };
+  std::vector<scheduler::Buffer> wired;
+  wired.reserve(buffers.size());
+  for (BufferId buffer : buffers) wired.push_back(graph.buffers[buffer]);
+  graph.buffers = std::move(wired);
+  for (scheduler::Op& op : graph.ops) {
+    for (auto* list : {&op.reads, &op.writes, &op.updates}) std::for_each(list->begin(), list->end(), wire);
+    for (auto& [read, write] : op.overwrites) {
+      wire(read);
+      wire(write);
     }
+  }
+  std::for_each(graph.keep.begin(), graph.keep.end(), wire);
+  graph.keep.erase(std::remove(graph.keep.begin(), graph.keep.end(), kNone), graph.keep.end());
+  return graph;
+}
+
+// As people see it: what lies in the pinned zone has its bytes, and what the step does not read is there as well.
+scheduler::Graph Engine::real_graph(const Tape& tape) const {
+  scheduler::Graph graph = tape.graph;
+  graph.name = absl::StrCat("step ", keys_.step + 1);
+  graph.keep = kept_buffers();
+  for (std::size_t b = 0; b < tape.buffer_storage.size(); ++b) {
+    if (graph.buffers[b].pinned)
+      graph.buffers[b].bytes = memory::Extents::round_up(storages_[tape.buffer_storage[b]].bytes);
+  }
+  for (const Storage& storage : storages_.all()) {
+    if (storage.reproducible() || !storage.resident() || storage.buffer != kNone) continue;
+    graph.buffers.push_back({memory::Extents::round_up(storage.bytes), storage.name, true});
   }
   return graph;
 }
 
 scheduler::Graph Engine::graph() const {
-  const bool under_way = !tape_.graph.ops.empty();
-  scheduler::Graph graph = under_way ? export_graph() : last_tape_.graph;
-  for (const Node& node : under_way ? tape_.nodes : last_tape_.nodes) {
+  const Tape& tape = tape_.empty() ? last_tape_ : tape_;
+  scheduler::Graph graph = tape_.empty() ? last_tape_.graph : real_graph(tape_);
+  for (const Node& node : tape.nodes) {
     if (node.op != kNone && node.where.line > 0)
       absl::StrAppend(&graph.ops[node.op].name, " at ", to_string(node.where));
   }
@@ -103,34 +106,36 @@ scheduler::Graph Engine::graph() const {
 }
 
 Report Engine::report() const {
-  const auto& ledger = arena_.ledger();
+  const memory::Arena& arena = storages_.arena();
+  const auto& ledger = arena.ledger();
   Report report;
   report.budget = options_.budget;
   report.peak_bytes = ledger.peak();
-  report.reserved_bytes = arena_.reserved_peak();
+  report.reserved_bytes = arena.reserved_peak();
   report.live_bytes = ledger.total();
-  report.fixed_bytes = fixed_peak_;
   report.rss_bytes = process_bytes("VmRSS");
   report.rss_peak_bytes = process_bytes("VmHWM");
   for (int c = 0; c < kCategories; ++c) {
     report.live_by_category[c] = ledger.live(static_cast<Category>(c));
     report.peak_by_category[c] = ledger.peak_by_category()[static_cast<std::size_t>(c)];
   }
-  report.primitives = machine_->kernels_made();
-  report.steps = steps_done_;
-  report.planned_steps = planned_steps_;
-  report.last_step = last_;
-  report.recomputed_ops = recomputed_ops_ + current_.recomputed_ops;
-  report.plan_seconds = plan_seconds_;
-  if (last_plans_.base_cost > 0) {
-    report.plan_cost = last_plans_.cost / last_plans_.base_cost - 1;
-    report.plan_bound = last_plans_.lower_bound / last_plans_.base_cost - 1;
+  report.primitives = machine_.kernels_made();
+  account_.fill(report);
+  const Planning& planning = advisor_.planning();
+  report.plans = planning.plans;
+  report.replans = planning.replans;
+  report.replan_reason = planning.replan_reason;
+  report.plan_seconds = planning.seconds;
+  const std::vector<bool> waiting = lifetimes_.waiting_nodes();
+  for (std::size_t n = 0; n < waiting.size(); ++n) {
+    if (!waiting[n]) continue;
+    if (report.waiting_nodes++ == 0) report.waiting_since = to_string(tape_.nodes[n].where);
   }
   return report;
 }
 
 std::string Engine::explain() const {
-  const Tape& tape = tape_.graph.ops.empty() ? last_tape_ : tape_;
+  const Tape& tape = tape_.empty() ? last_tape_ : tape_;
   std::string text = absl::StrFormat("%-28s %-24s %-20s %10s  %s\n", "value", "shape", "line", "bytes", "fate");
   for (const Node& node : tape.nodes) {
     if (node.op == kNone) continue;
@@ -151,35 +156,45 @@ std::string Engine::explain() const {
   return text;
 }
 
-void Engine::fill_uniform(Handle* handle, float low, float high) {
-  const RngKey key = next_key();
-  if (options_.dry_run) return;
-  auto* out = static_cast<float*>(leaf_data(handle));
-  const std::int64_t count = handle->meta.shape.numel();
-  compute::random_uniform(compute::philox_key(key), 0, count, out);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = low + (high - low) * out[i];
-}
-
-void Engine::fill_normal(Handle* handle, float mean, float stddev) {
-  const RngKey key = next_key();
-  if (options_.dry_run) return;
-  auto* out = static_cast<float*>(leaf_data(handle));
-  const std::int64_t count = handle->meta.shape.numel();
-  compute::random_normal(compute::philox_key(key), 0, count, out);
-  for (std::int64_t i = 0; i < count; ++i) out[i] = mean + stddev * out[i];
-}
-
-void Engine::set_requires_grad(Handle* handle, bool on) {
-  handle->requires_grad = on;
-  if (handle->generation == generation_) handle->value = kNone;  // ops recorded from now on see the change
-  if (!on) zero_grad(handle);
-}
-
-Tensor Engine::new_batch(const Meta& meta, SourceLocation where) {
-  const StorageId id = new_pinned_storage(meta.bytes, Category::kBatch, where);
-  Tensor front = Access::adopt(new_leaf_handle(meta, id, where));
-  --storages_[id].handles;  // the storage was born with one
-  return front;
+void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
+  scheduler::Shortage shortage = of_room;
+  if (shortage.op != kNone) {
+    shortage.pinned += storages_.pinned_end();
+    shortage.needed += storages_.pinned_end();
+  }
+  const std::string limit = options_.budget ? format_bytes(*options_.budget) : "this machine";
+  std::string text = absl::StrCat(limit, " cannot hold ");
+  if (shortage.op == kNone) {
+    absl::StrAppend(&text, "a leaf at ", to_string(where));
+  } else {
+    const Node& node = tape_.nodes[tape_.op_nodes[shortage.op]];
+    absl::StrAppend(&text, tape_.graph.ops[shortage.op].name, " at ", to_string(node.where));
+  }
+  absl::StrAppend(&text, "\n  it needs  ", format_bytes(shortage.inputs + shortage.outputs + shortage.scratch),
+                  ": inputs ", format_bytes(shortage.inputs), ", output ", format_bytes(shortage.outputs),
+                  ", scratchpad ", format_bytes(shortage.scratch));
+  absl::StrAppend(&text, "\n  pinned    ", format_bytes(shortage.pinned), ": ", pinned_by_category(shortage));
+  if (shortage.pinned + shortage.inputs + shortage.outputs + shortage.scratch < shortage.needed) {
+    absl::StrAppend(&text, "\n  besides   what it takes to compute its inputs again");
+  }
+  std::int64_t needed = shortage.needed;
+  bool exact = false;
+  std::optional<Advisor::Smallest> smallest;
+  if (options_.budget && shortage.op != kNone) smallest = advisor_.smallest_room(kept_buffers(), complete_);
+  if (smallest && storages_.pinned_end() + smallest->room > *options_.budget) {
+    needed = storages_.pinned_end() + smallest->room;
+    exact = true;
+    absl::StrAppend(&text, "\n  help: the smallest budget for this step is ", format_bytes_up(needed));
+  } else {
+    const std::string figure = format_bytes_up(needed);
+    absl::StrAppend(&text, "\n  help: this step takes ", figure == limit ? "more than " : "at least ", figure,
+                    " up to here");
+    if (options_.budget) absl::StrAppend(&text, "; smallest_budget() tells the whole before the first step");
+  }
+  absl::StrAppend(
+      &text, options_.budget ? "; give it a larger budget, or make the batch smaller" : "; make the batch smaller");
+  abandon_step(absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it"));
+  throw BudgetError(text, needed, exact);
 }
 
 }  // namespace detail

@@ -67,34 +67,37 @@ struct BatchSlot::Impl {
 
   Tensor front;
   StorageId back = kNone;
+  std::function<void()> pause;
   std::list<std::function<void()>>::iterator ending;
 };
 
-BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> before_end,
-                     SourceLocation where)
+BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> pause,
+                     std::function<void()> before_end, SourceLocation where)
     : impl_(std::make_unique<Impl>()) {
   Engine& engine = session.engine();
   const Meta meta = plain_meta("data", shape, dtype, where);
+  impl_->pause = std::move(pause);
   impl_->front = engine.new_batch(meta, where);
-  impl_->back = engine.new_pinned_storage(meta.bytes, Category::kBatch, where);
+  impl_->back = engine.new_slot(meta.bytes, impl_->pause, where);
   impl_->ending = engine.endings().insert(engine.endings().end(), std::move(before_end));
 }
 
 BatchSlot::~BatchSlot() {
   if (impl_ == nullptr) return;
-  Engine* engine = Access::handle(impl_->front)->engine;
-  if (engine == nullptr) return;
-  engine->endings().erase(impl_->ending);
-  engine->free_pinned_storage(impl_->back);
+  Handle* front = Access::handle(impl_->front);
+  if (front->engine == nullptr) return;
+  front->engine->endings().erase(impl_->ending);
+  front->engine->release_batch(front);
+  front->engine->free_slot(impl_->back);
 }
 
 BatchSlot::BatchSlot(BatchSlot&&) noexcept = default;
 
-void* BatchSlot::back() const { return impl_->engine().storage_data(impl_->back); }
+void* BatchSlot::back() const { return impl_->engine().slot_data(impl_->back); }
 bool BatchSlot::back_stays() const { return impl_->engine().stays_in_place(impl_->back); }
 
 Tensor BatchSlot::exchange(SourceLocation where) {
-  Handle* front = impl_->engine().exchange_batch(Access::handle(impl_->front), impl_->back, where);
+  Handle* front = impl_->engine().exchange_batch(Access::handle(impl_->front), impl_->back, impl_->pause, where);
   impl_->front = Access::adopt(front);
   return impl_->front;
 }

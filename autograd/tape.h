@@ -1,11 +1,11 @@
-// The tape: what a program recorded since its last optimizer step, as flat vectors with 32-bit ids.
+// The tape: what a program recorded in the present step, as flat vectors with 32-bit ids.
 //
-// Three kinds of things. A Storage is bytes, the unit of eviction; a Value is a reading of a storage (views share
-// one); a Node is an op call, or what the engine derives from one: a part of backward, a reorder, a sum of gradients.
-// Nodes with a kernel are ops of the tape's scheduler::Graph, and storages are its buffers, so that what is planned is
-// exactly what runs.
+// A Storage (storages.h) is bytes, the unit of eviction; a Value is a reading of a storage (views share one); a Node is
+// an op call, or what is derived from one: a part of backward, a reorder, a sum of gradients. Nodes with a kernel are
+// ops of the tape's scheduler::Graph, and storages are its buffers, so that what is planned is exactly what runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "autograd/storages.h"
 #include "compute/machine.h"
 #include "tidemark/op.h"
 #include "tidemark/scheduler.h"
@@ -22,29 +23,8 @@ namespace tidemark::detail {
 
 class Handle;
 
-using StorageId = std::int32_t;
 using ValueId = std::int32_t;
 using NodeId = std::int32_t;
-using scheduler::BufferId;
-using scheduler::OpId;
-inline constexpr std::int32_t kNone = -1;
-
-struct Storage {
-  std::int64_t bytes = 0;
-  std::int64_t offset = kNone;  // in the arena; kNone: discarded
-  Category category = Category::kActivations;
-  BufferId buffer = kNone;     // in the tape's graph
-  int handles = 0;             // living handles on values of it
-  int reads = 0;               // reads to come: saved for backward, or by recorded ops that have not run
-  bool persistent = false;     // cannot be computed again: leaves, settled values
-  bool pinned = false;         // never moved or let go: parameters, optimizer state, batches
-  bool fixed_address = false;  // a thread may be writing there: not even moved
-  bool hashed = false;
-  std::uint64_t hash = 0;     // of its first content, under verify_replay
-  std::int64_t sequence = 0;  // order of creation
-  std::string name;           // of leaves
-  SourceLocation where;
-};
 
 struct Value {
   Meta meta;
@@ -58,7 +38,17 @@ struct Value {
 };
 
 struct Node {
-  enum class Kind : std::uint8_t { kForward, kPart, kReorder, kSum, kAccumulate, kFill, kHold, kLeaf };
+  enum class Kind : std::uint8_t {
+    kForward,     // an op that the program called
+    kPart,        // one kernel of its backward
+    kReorder,     // a value in another layout
+    kSum,         // of two gradients
+    kAccumulate,  // a gradient added to the one that a leaf has
+    kFill,        // a gradient of ones or zeros
+    kHold,        // no kernel: what it reads has to be in memory here
+    kLeaf,        // no kernel: the bytes of a leaf that was made in the middle of a step
+    kNumber,      // the elements that a small value's handle holds
+  };
   Kind kind = Kind::kForward;
   bool requires_grad = false;
   bool retired = false;  // a backward pass went through it
@@ -69,7 +59,8 @@ struct Node {
   int uses = 0;  // handles on outputs, and alive consumers
   int replays = 0;
   float fill = 0;
-  OpId op = kNone;  // in the graph; kNone for views
+  std::vector<std::byte> number;  // kNumber: the elements
+  OpId op = kNone;                // in the graph; kNone for views
   std::shared_ptr<const AnyOp> any_op;
   std::shared_ptr<const Prepared> prepared;
   std::shared_ptr<const compute::Kernel> kernel;  // kReorder
@@ -86,13 +77,17 @@ struct Node {
 struct Tape {
   std::vector<Value> values;
   std::vector<Node> nodes;
-  scheduler::Graph graph;
+  scheduler::Graph graph;                 // what lies in the pinned zone has no bytes here: the graph is of the room
   std::vector<NodeId> op_nodes;           // by OpId
   std::vector<StorageId> buffer_storage;  // by BufferId
-  std::vector<std::uint64_t> signatures;  // by OpId
+  std::vector<std::int32_t> wires;        // by BufferId: counted in the order of first use; kNone: no op uses it
+  std::int32_t wire_count = 0;
+  std::vector<std::uint64_t> signatures;  // by OpId: of the op, its attributes, wires, shapes and bytes
   OpId executed = 0;                      // ops before this one have had their first run
   int alive_nodes = 0;
-  bool went_backward = false;
+  int open_nodes = 0;  // alive ones through which a backward pass may still go
+
+  bool empty() const { return graph.ops.empty(); }
 };
 
 }  // namespace tidemark::detail

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "autograd/check.h"
 #include "autograd/engine.h"
+#include "compute/philox.h"
 #include "tidemark/session.h"
 
 namespace tidemark {
@@ -83,6 +84,14 @@ void clear(const Tensor& leaf) {
   std::memset(engine.leaf_data(handle), 0, static_cast<std::size_t>(handle->meta.bytes));
 }
 
+// The elements of a new leaf; none in a dry run.
+std::span<float> to_draw(const Tensor& leaf) {
+  Engine& engine = Session::current().engine();
+  if (engine.options().dry_run) return {};
+  const Handle* handle = Access::handle(leaf);
+  return {static_cast<float*>(engine.leaf_data(handle)), static_cast<std::size_t>(handle->meta.shape.numel())};
+}
+
 }  // namespace
 
 Tensor::Tensor(const Tensor& other) : handle_(other.handle_) { retain(handle_); }
@@ -125,7 +134,7 @@ Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
     throw Error(absl::StrCat("[set_requires_grad] only f32 values have gradients, this one is ",
                              to_string(handle->meta.dtype), " (at ", to_string(where), ")"));
   }
-  engine_of(handle, "set_requires_grad", where).set_requires_grad(handle, on);
+  engine_of(handle, "set_requires_grad", where).set_requires_grad(handle, on, where);
   return *this;
 }
 
@@ -200,13 +209,19 @@ Tensor tensor(std::span<const std::int32_t> elements, const Shape& shape, Source
 
 Tensor uniform(const Shape& shape, float low, float high, SourceLocation where) {
   Tensor out = new_leaf(detail::plain_meta("uniform", shape, f32, where), where);
-  Session::current().engine().fill_uniform(Access::handle(out), low, high);
+  const std::span<float> elements = to_draw(out);
+  compute::random_uniform(compute::philox_key(Session::current().engine().next_key()), 0,
+                          static_cast<std::int64_t>(elements.size()), elements.data());
+  for (float& element : elements) element = low + (high - low) * element;
   return out;
 }
 
 Tensor normal(const Shape& shape, float mean, float stddev, SourceLocation where) {
   Tensor out = new_leaf(detail::plain_meta("normal", shape, f32, where), where);
-  Session::current().engine().fill_normal(Access::handle(out), mean, stddev);
+  const std::span<float> elements = to_draw(out);
+  compute::random_normal(compute::philox_key(Session::current().engine().next_key()), 0,
+                         static_cast<std::int64_t>(elements.size()), elements.data());
+  for (float& element : elements) element = mean + stddev * element;
   return out;
 }
 
@@ -216,7 +231,7 @@ Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation wh
     throw Error(absl::StrCat("[parameter] a parameter is f32, this tensor is ", to_string(handle->meta.dtype), " (at ",
                              to_string(where), ")"));
   }
-  engine_of(handle, "parameter", where).make_parameter(handle, name);
+  engine_of(handle, "parameter", where).make_parameter(handle, name, where);
   return initial;
 }
 

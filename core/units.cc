@@ -10,7 +10,9 @@
 
 namespace tidemark {
 
-std::string format_bytes(std::int64_t bytes) {
+namespace {
+
+std::string format(std::int64_t bytes, bool up) {
   static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
@@ -18,10 +20,16 @@ std::string format_bytes(std::int64_t bytes) {
     value /= 1024;
     ++unit;
   }
+  if (up && unit > 0) value = std::ceil(value * 10) / 10;
   char text[48];
   std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text;
 }
+
+}  // namespace
+
+std::string format_bytes(std::int64_t bytes) { return format(bytes, false); }
+std::string format_bytes_up(std::int64_t bytes) { return format(bytes, true); }
 
 std::int64_t parse_bytes(std::string_view text) {
   auto fail = [&] {

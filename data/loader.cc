@@ -45,7 +45,15 @@ class Filler {
         x_stride_(source.x_shape().numel() * size_of(source.x_dtype())),
         y_stride_(source.y_shape().numel() * size_of(source.y_dtype())),
         thread_([this] { run(); }) {}
-  ~Filler() { stop(); }
+  ~Filler() {
+    cancel_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
   Filler(const Filler&) = delete;
   Filler& operator=(const Filler&) = delete;
 
@@ -56,15 +64,18 @@ class Filler {
     }
     changed_.notify_all();
   }
-  // Ends the job under way and the thread; nothing is written from then on.
-  void stop() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    if (thread_.joinable()) thread_.join();
-    job_.reset();
+  // Breaks off the job under way; nothing is written from then on.
+  void cancel() {
+    std::unique_lock lock(mutex_);
+    cancel_ = true;
+    changed_.wait(lock, [&] { return !job_; });
+    cancel_ = false;
+    error_ = nullptr;
+  }
+  // Until no job is under way; what the source threw is kept for wait().
+  void pause() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !job_; });
   }
   // Until no job is under way. Throws what the source threw.
   void wait() {
@@ -99,7 +110,7 @@ class Filler {
     std::byte* x = job.x;
     std::byte* y = job.y;
     for (const std::int64_t index : job.indices) {
-      if (stop_) return;
+      if (cancel_) return;
       source_.write(index, job.epoch, x, y);
       x += x_stride_;
       y += y_stride_;
@@ -112,7 +123,8 @@ class Filler {
   std::condition_variable changed_;
   std::optional<Job> job_;
   std::exception_ptr error_;
-  std::atomic<bool> stop_ = false;
+  bool stop_ = false;
+  std::atomic<bool> cancel_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
 
@@ -128,15 +140,14 @@ Shape batched(std::int64_t batch, const Shape& example) {
 
 struct Loader::State {
   State(std::shared_ptr<const Source> the_source, const LoaderOptions& the_options, SourceLocation the_where)
-      : source(std::move(the_source)),
-        options(the_options),
-        where(the_where),
-        x(slot(source->x_shape(), source->x_dtype())),
-        y(slot(source->y_shape(), source->y_dtype())),
-        filler(*source) {}
+      : source(std::move(the_source)), options(the_options), where(the_where), filler(*source) {}
 
   BatchSlot slot(const Shape& example, DType dtype) {
-    return {Session::current(), batched(options.batch, example), dtype, [this] { filler.stop(); }, where};
+    const auto end = [this] {
+      filler.cancel();
+      session_ended = true;
+    };
+    return {Session::current(), batched(options.batch, example), dtype, [this] { filler.pause(); }, end, where};
   }
   std::int64_t batches() const {
     const std::int64_t whole = source->size() / options.batch;
@@ -148,10 +159,22 @@ struct Loader::State {
     return all.subspan(first, std::min(static_cast<std::size_t>(options.batch), all.size() - first));
   }
   void prefetch(std::int64_t index) {
-    filler.start({indices(index), epoch, static_cast<std::byte*>(x.back()), static_cast<std::byte*>(y.back())});
+    filler.start({indices(index), epoch, static_cast<std::byte*>(x->back()), static_cast<std::byte*>(y->back())});
+  }
+  // Two batches of memory, from begin() to the end of the pass.
+  void take_slots() {
+    if (std::exchange(session_ended, false)) give_slots_back();
+    if (!x) x.emplace(slot(source->x_shape(), source->x_dtype()));
+    if (!y) y.emplace(slot(source->y_shape(), source->y_dtype()));
+  }
+  void give_slots_back() {
+    batch = {};
+    x.reset();
+    y.reset();
   }
   void begin() {
     filler.wait();
+    take_slots();
     ++epoch;
     const auto key = mix(options.seed, static_cast<std::uint64_t>(epoch));
     if (options.shuffle) {
@@ -167,12 +190,15 @@ struct Loader::State {
   void advance() {
     ++position;
     batch = {};
-    if (position >= batches()) return;
+    if (position >= batches()) {
+      give_slots_back();
+      return;
+    }
     if (!prefetched) prefetch(position);
     filler.wait();
-    batch = {x.exchange(where), y.exchange(where)};
+    batch = {x->exchange(where), y->exchange(where)};
     const auto count = static_cast<std::int64_t>(indices(position).size());
-    prefetched = position + 1 < batches() && x.back_stays() && y.back_stays();
+    prefetched = position + 1 < batches() && x->back_stays() && y->back_stays();
     if (prefetched) prefetch(position + 1);
     if (count < options.batch) batch = {slice(batch.x, 0, 0, count, where), slice(batch.y, 0, 0, count, where)};
   }
@@ -180,11 +206,12 @@ struct Loader::State {
   std::shared_ptr<const Source> source;
   LoaderOptions options;
   SourceLocation where;
-  BatchSlot x, y;
+  std::optional<BatchSlot> x, y;
   std::vector<std::int64_t> order;
   std::int64_t epoch = -1;
   std::int64_t position = -1;
-  bool prefetched = false;  // the next batch is being written, or is there
+  bool session_ended = false;  // that of the slots
+  bool prefetched = false;     // the next batch is being written, or is there
   Batch batch;
   Filler filler;  // last: its thread writes to the slots
 };

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <stdexcept>
 #include <string>
 
@@ -137,6 +139,120 @@ void Arena::move(std::int64_t from, std::int64_t to) {
   std::memmove(at(to), at(from), static_cast<std::size_t>(bytes));
   poison(from, size);
   unpoison(to, bytes);
+}
+
+void Arena::relocate(std::span<const Relocation> relocations) {
+  std::vector<Stretch> stretches;
+  std::vector<Extents::Block> blocks;
+  for (const Relocation& relocation : relocations) {
+    const auto block = extents_.blocks().find(relocation.from);
+    if (block == extents_.blocks().end()) {
+      throw std::logic_error("arena: no block starts at " + std::to_string(relocation.from));
+    }
+    stretches.push_back({relocation.from, relocation.to, block->second.bytes});
+    blocks.push_back(block->second);
+  }
+  for (const Stretch& stretch : stretches) extents_.give(stretch.from);
+  std::size_t taken = 0;
+  try {
+    for (; taken < stretches.size(); ++taken) {
+      extents_.take(stretches[taken].to, stretches[taken].bytes, blocks[taken].owner);
+    }
+  } catch (...) {
+    for (std::size_t i = 0; i < taken; ++i) extents_.give(stretches[i].to);
+    for (std::size_t i = 0; i < stretches.size(); ++i) {
+      extents_.take(stretches[i].from, stretches[i].bytes, blocks[i].owner);
+    }
+    throw;
+  }
+  std::vector<std::pair<std::int64_t, Held>> held;
+  for (const Stretch& stretch : stretches) {
+    held.emplace_back(stretch.to, held_.extract(stretch.from).mapped());
+    note_end(stretch.to + stretch.bytes);
+  }
+  held_.insert(held.begin(), held.end());
+  if (!has_memory()) return;
+  for (const Stretch& stretch : stretches) {
+    unpoison(stretch.from, stretch.bytes);
+    unpoison(stretch.to, stretch.bytes);
+  }
+  copy_stretches(stretches);
+  for (const Stretch& stretch : stretches) poison(stretch.from, stretch.bytes);
+  for (const auto& [offset, block] : held) unpoison(offset, block.bytes);
+}
+
+// One after the other, where none that still waits lies in the way.
+void Arena::copy_stretches(std::vector<Stretch> stretches) const {
+  const auto by_start = [](const Stretch& a, const Stretch& b) { return a.from < b.from; };
+  std::sort(stretches.begin(), stretches.end(), by_start);
+  std::map<std::int64_t, Stretch> waiting;  // by start
+  for (const Stretch& stretch : stretches) waiting.emplace(stretch.from, stretch);
+  const auto in_the_way = [&](const Stretch& moving) {
+    auto next = waiting.lower_bound(moving.to);
+    if (next != waiting.begin()) {
+      const auto& [start, before] = *std::prev(next);
+      if (start != moving.from && start + before.bytes > moving.to) return true;
+    }
+    for (; next != waiting.end() && next->first < moving.to + moving.bytes; ++next) {
+      if (next->first != moving.from) return true;
+    }
+    return false;
+  };
+  bool moved = true;
+  while (moved && !waiting.empty()) {
+    moved = false;
+    // What goes down begins at the low end, what goes up at the high end, as in one copy of overlapping ranges.
+    for (const bool down : {true, false}) {
+      std::vector<Stretch> order;
+      for (const auto& [start, stretch] : waiting) {
+        if ((stretch.to < start) == down) order.push_back(stretch);
+      }
+      if (!down) std::reverse(order.begin(), order.end());
+      for (const Stretch& stretch : order) {
+        if (in_the_way(stretch)) continue;
+        std::memmove(at(stretch.to), at(stretch.from), static_cast<std::size_t>(stretch.bytes));
+        waiting.erase(stretch.from);
+        moved = true;
+      }
+    }
+  }
+  std::vector<Stretch> blocked;
+  for (const auto& [start, stretch] : waiting) blocked.push_back(stretch);
+  rotate_stretches(blocked);
+}
+
+// Units of 64 bytes follow each other round the circles that the stretches make.
+void Arena::rotate_stretches(const std::vector<Stretch>& stretches) const {
+  constexpr std::int64_t kUnit = Extents::kAlignment;
+  std::vector<std::vector<bool>> done;
+  for (const Stretch& stretch : stretches) done.emplace_back(static_cast<std::size_t>(stretch.bytes / kUnit), false);
+  const auto find = [&](std::int64_t offset) {  // the stretch whose source holds the offset
+    auto after = std::upper_bound(stretches.begin(), stretches.end(), offset,
+                                  [](std::int64_t value, const Stretch& stretch) { return value < stretch.from; });
+    if (after == stretches.begin()) return stretches.end();
+    --after;
+    return offset < after->from + after->bytes ? after : stretches.end();
+  };
+  for (std::size_t s = 0; s < stretches.size(); ++s) {
+    for (std::int64_t unit = 0; unit < stretches[s].bytes / kUnit; ++unit) {
+      if (done[s][static_cast<std::size_t>(unit)]) continue;
+      std::array<std::byte, kUnit> carried;
+      std::array<std::byte, kUnit> next;
+      std::int64_t from = stretches[s].from + unit * kUnit;
+      std::memcpy(carried.data(), at(from), kUnit);
+      for (auto stretch = find(from); stretch != stretches.end(); stretch = find(from)) {
+        const auto which = static_cast<std::size_t>(stretch - stretches.begin());
+        const auto index = static_cast<std::size_t>((from - stretch->from) / kUnit);
+        if (done[which][index]) break;
+        done[which][index] = true;
+        const std::int64_t to = stretch->to + (from - stretch->from);
+        std::memcpy(next.data(), at(to), kUnit);
+        std::memcpy(at(to), carried.data(), kUnit);
+        carried = next;
+        from = to;
+      }
+    }
+  }
 }
 
 std::byte* Arena::at(std::int64_t offset) const {

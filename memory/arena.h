@@ -12,7 +12,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "core/extents.h"
 #include "memory/ledger.h"
@@ -41,6 +43,14 @@ class Arena {
   // Moves the block at `from`, content and all, to `to`; the two ranges may overlap.
   void move(std::int64_t from, std::int64_t to);
 
+  struct Relocation {
+    std::int64_t from = 0;
+    std::int64_t to = 0;
+  };
+  // Moves blocks all at once, contents and all: a target may lie where another of them was. There is no second copy;
+  // blocks that stand in each other's way change places through a buffer of 64 bytes.
+  void relocate(std::span<const Relocation> relocations);
+
   // The byte at `offset`; std::logic_error outside the arena, and where it has no memory. Valid as long as the arena.
   std::byte* at(std::int64_t offset) const;
 
@@ -67,6 +77,13 @@ class Arena {
   void poison(std::int64_t offset, std::int64_t bytes) const;
   void unpoison(std::int64_t offset, std::int64_t bytes) const;
   void note_end(std::int64_t end);
+  struct Stretch {
+    std::int64_t from = 0;
+    std::int64_t to = 0;
+    std::int64_t bytes = 0;  // rounded up to 64
+  };
+  void copy_stretches(std::vector<Stretch> stretches) const;
+  void rotate_stretches(const std::vector<Stretch>& stretches) const;
 
   std::optional<std::int64_t> budget_;
   Mapping mapping_;

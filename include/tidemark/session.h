@@ -53,9 +53,15 @@ struct Report {
   std::int64_t planned_steps = 0;
   std::int64_t recomputed_ops = 0;  // in all
   StepReport last_step;
-  double plan_seconds = 0;  // planning, in all
-  double plan_cost = 0;     // of the last planned step, over running every op once: 0.041 is +4.1 %
-  double plan_bound = 0;    // no plans of that step and budget cost less
+  std::int64_t plans = 0;     // made in all
+  std::int64_t replans = 0;   // of these, for steps that had a plan already
+  std::string replan_reason;  // of the last of these
+  double plan_seconds = 0;    // planning, in all
+  double plan_cost = 0;       // of the last planned step, over running every op once: 0.041 is +4.1 %
+  double plan_bound = 0;      // no plans of that step and budget cost less
+  // Ops that a backward pass may still go through: a sum of losses that is never taken backward grows.
+  std::int64_t waiting_nodes = 0;
+  std::string waiting_since;  // "train.cc:41": the first of them
   std::string summary() const;
 };
 
@@ -101,9 +107,11 @@ void optimizer_step(Session& session, std::span<const Tensor> leaves, const std:
 // For loaders: a batch leaf and the place that its next content is written to meanwhile. exchange() swaps the two.
 class BatchSlot {
  public:
+  // `pause` is called before back() moves, between steps: whoever writes there has finished when it returns.
   // `before_end` is called when the session ends, while its memory is still there: whoever writes to back() stops then.
   // After that the slot can only be destroyed; all else throws Error.
-  BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> before_end, SourceLocation where);
+  BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> pause,
+            std::function<void()> before_end, SourceLocation where);
   ~BatchSlot();
   BatchSlot(BatchSlot&&) noexcept;
   BatchSlot& operator=(BatchSlot&&) = delete;
@@ -112,7 +120,8 @@ class BatchSlot {
   // Whether back() is the same until the next exchange(), so that a thread may write there meanwhile. A place that was
   // made in the middle of a step may move until the step has ended: write to it right before exchange().
   bool back_stays() const;
-  // Makes the back buffer the batch; what was computed from the former batch is settled or expires.
+  // Makes the back buffer the batch. What was computed from the former batch is settled or expires; where the program
+  // still holds the former batch itself it keeps its bytes, and the slot goes on in others.
   Tensor exchange(SourceLocation where);
 
  private:

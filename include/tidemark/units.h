@@ -16,6 +16,8 @@ constexpr std::int64_t operator""_GiB(unsigned long long n) { return static_cast
 
 // "12 B", "3.5 KiB", "41.0 MiB": binary units, one decimal from KiB up.
 std::string format_bytes(std::int64_t bytes);
+// The same, rounded up: parse_bytes() of the text is no less than `bytes`.
+std::string format_bytes_up(std::int64_t bytes);
 
 // Reads "1048576", "512MiB", "1.5GiB", "64 KiB", "2MB" (decimal). Throws Error saying what is allowed.
 std::int64_t parse_bytes(std::string_view text);

@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <numeric>
 #include <random>
 #include <sstream>
 #include <stdexcept>
@@ -202,6 +204,73 @@ TEST(ArenaDeathTest, StaleReadIsCaught) {
   EXPECT_DEATH(static_cast<void>(stale[64]), "use-after-poison");
 }
 #endif
+
+// Random blocks go to random places at once; each keeps its content, whatever stood in its way.
+TEST(ArenaRelocate, EveryPermutationOfBlocksKeepsContents) {
+  std::mt19937 random(7);
+  int circles = 0;
+  for (int round = 0; round < 300; ++round) {
+    const int count = 1 + static_cast<int>(random() % 12);
+    std::vector<std::int64_t> bytes;
+    std::int64_t total = 0;
+    for (int i = 0; i < count; ++i) {
+      bytes.push_back(1 + static_cast<std::int64_t>(random() % 700));
+      total += Extents::round_up(bytes.back());
+    }
+    const std::int64_t slack = static_cast<std::int64_t>(random() % 3) * 192;
+    Arena arena(total + slack);
+    const auto places = [&] {
+      std::vector<int> order(static_cast<std::size_t>(count));
+      std::iota(order.begin(), order.end(), 0);
+      std::shuffle(order.begin(), order.end(), random);
+      std::vector<std::int64_t> at(order.size());
+      std::int64_t end = 0;
+      std::int64_t room = slack;
+      for (int block : order) {
+        const std::int64_t gap = room == 0 ? 0 : static_cast<std::int64_t>(random()) % (room / 64 + 1) * 64;
+        room -= gap;
+        end += gap;
+        at[static_cast<std::size_t>(block)] = end;
+        end += Extents::round_up(bytes[static_cast<std::size_t>(block)]);
+      }
+      return at;
+    };
+    const auto from = places();
+    const auto to = places();
+    std::vector<Arena::Relocation> relocations;
+    for (int i = 0; i < count; ++i) {
+      const auto b = static_cast<std::size_t>(i);
+      arena.place(from[b], bytes[b], i, Category::kActivations);
+      for (std::int64_t k = 0; k < bytes[b]; ++k) arena.at(from[b])[k] = static_cast<std::byte>(i * 31 + k * 7);
+      relocations.push_back({from[b], to[b]});
+    }
+    circles += count > 1 && slack == 0;
+    arena.relocate(relocations);
+    for (int i = 0; i < count; ++i) {
+      const auto b = static_cast<std::size_t>(i);
+      for (std::int64_t k = 0; k < bytes[b]; ++k) {
+        ASSERT_EQ(arena.at(to[b])[k], static_cast<std::byte>(i * 31 + k * 7)) << round << ' ' << i << ' ' << k;
+      }
+      EXPECT_EQ(arena.extents().blocks().at(to[b]).owner, i);
+    }
+    EXPECT_EQ(arena.ledger().total(), total);
+  }
+  EXPECT_GT(circles, 50) << "with no free byte there is no other way than in circles";
+}
+
+TEST(ArenaRelocate, WhatDoesNotFitChangesNothing) {
+  Arena arena(256);
+  arena.place(0, 64, 0, Category::kActivations);
+  arena.place(64, 64, 1, Category::kActivations);
+  *arena.at(0) = std::byte{42};
+  const std::vector<Arena::Relocation> onto_another = {{0, 64}};
+  EXPECT_THROW(arena.relocate(onto_another), std::logic_error);
+  const std::vector<Arena::Relocation> outside = {{64, 0}, {0, 256}};
+  EXPECT_THROW(arena.relocate(outside), std::logic_error);
+  EXPECT_EQ(arena.extents().blocks().at(0).owner, 0);
+  EXPECT_EQ(arena.extents().blocks().at(64).owner, 1);
+  EXPECT_EQ(*arena.at(0), std::byte{42});
+}
 
 }  // namespace
 }  // namespace tidemark::memory

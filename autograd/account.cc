@@ -1,0 +1,40 @@
+#include "autograd/account.h"
+
+namespace tidemark::detail {
+
+void Account::end_step(std::int64_t step, std::int64_t peak_bytes) {
+  current_.step = step;
+  current_.planned = current_.ops > 0 && unplanned_ops_ == 0;
+  current_.peak_bytes = peak_bytes;
+  const Clock::time_point now = Clock::now();
+  current_.seconds = std::chrono::duration<double>(now - step_start_).count();
+  step_start_ = now;
+  if (current_.planned) {
+    ++planned_steps_;
+    last_plans_ = plans_;
+  }
+  ++steps_;
+  recomputed_ops_ += current_.recomputed_ops;
+  last_ = current_;
+  abandon_step();
+}
+
+void Account::abandon_step() {
+  current_ = {};
+  plans_ = {};
+  unplanned_ops_ = 0;
+}
+
+void Account::fill(Report& report) const {
+  report.fixed_bytes = fixed_peak_;
+  report.steps = steps_;
+  report.planned_steps = planned_steps_;
+  report.last_step = last_;
+  report.recomputed_ops = recomputed_ops_ + current_.recomputed_ops;
+  if (last_plans_.base_cost > 0) {
+    report.plan_cost = last_plans_.cost / last_plans_.base_cost - 1;
+    report.plan_bound = last_plans_.lower_bound / last_plans_.base_cost - 1;
+  }
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,48 @@
+// What happened: the numbers that a Report is made of.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "autograd/advisor.h"
+#include "tidemark/session.h"
+
+namespace tidemark::detail {
+
+class Account {
+ public:
+  void first_run(bool planned) {
+    ++current_.ops;
+    if (!planned) ++unplanned_ops_;
+  }
+  void recomputed(double seconds) {
+    ++current_.recomputed_ops;
+    current_.recompute_seconds += seconds;
+  }
+  // Fixed bytes that are live now.
+  void note_fixed(std::int64_t bytes) { fixed_peak_ = bytes > fixed_peak_ ? bytes : fixed_peak_; }
+  void followed(const Advisor::Costs& costs) {
+    plans_.cost += costs.cost;
+    plans_.base_cost += costs.base_cost;
+    plans_.lower_bound += costs.lower_bound;
+  }
+  void end_step(std::int64_t step, std::int64_t peak_bytes);
+  void abandon_step();
+  void fill(Report& report) const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  StepReport current_;
+  std::int64_t unplanned_ops_ = 0;  // of the current step
+  Advisor::Costs plans_;            // of all plans that the current step has followed
+  StepReport last_;
+  Advisor::Costs last_plans_;  // of the last step that followed plans throughout
+  Clock::time_point step_start_ = Clock::now();
+  std::int64_t steps_ = 0;
+  std::int64_t planned_steps_ = 0;
+  std::int64_t recomputed_ops_ = 0;  // before the current step
+  std::int64_t fixed_peak_ = 0;
+};
+
+}  // namespace tidemark::detail

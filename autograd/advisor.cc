@@ -1,0 +1,602 @@
+#include "autograd/advisor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "core/extents.h"
+#include "tidemark/error.h"
+#include "tidemark/units.h"
+
+namespace tidemark::detail {
+namespace {
+
+using scheduler::BufferId;
+using scheduler::Graph;
+using scheduler::OpId;
+using scheduler::Placement;
+using scheduler::Plan;
+using scheduler::Start;
+using scheduler::Step;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kKnownSteps = 32;
+constexpr std::size_t kPlansOfAStep = 4;
+constexpr std::size_t kHistory = 128;
+constexpr BufferId kNoBuffer = -1;
+constexpr BufferId kGone = -2;
+constexpr std::int64_t kNowhere = -1;
+
+bool same(const std::vector<Placement>& a, const std::vector<Placement>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Placement& x, const Placement& y) {
+    return x.buffer == y.buffer && x.offset == y.offset;
+  });
+}
+
+// By buffer: whether an op writes it.
+std::vector<bool> written(const Graph& graph) {
+  std::vector<bool> result(graph.buffers.size(), false);
+  for (const scheduler::Op& op : graph.ops) {
+    for (BufferId buffer : op.writes) result[static_cast<std::size_t>(buffer)] = true;
+  }
+  return result;
+}
+
+}  // namespace
+
+Advisor::Advisor(const Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed)
+    : graph_(graph), signatures_(signatures), limited_(limited), seed_(seed) {}
+
+Advisor::~Advisor() = default;
+
+void Advisor::grow() {
+  offset_.resize(graph_.buffers.size(), kNowhere);
+  pinned_.resize(graph_.buffers.size(), false);
+  released_.resize(graph_.buffers.size(), false);
+}
+
+// --- what is known
+
+// What followed the last time when the steps before were the same: the longest such stretch decides, the latest of
+// equals.
+std::int64_t Advisor::predicted() const {
+  std::int64_t next = -1;
+  std::size_t longest = 0;
+  const std::size_t size = history_.size();
+  for (std::size_t at = 1; at < size; ++at) {
+    std::size_t length = 0;
+    while (length < at && history_[at - 1 - length] == history_[size - 1 - length]) ++length;
+    if (length > 0 && length >= longest) {
+      longest = length;
+      next = history_[at];
+    }
+  }
+  return next;
+}
+
+std::vector<Advisor::Known*> Advisor::candidates() {
+  std::vector<Known*> result;
+  const std::int64_t likely = predicted();
+  for (const std::unique_ptr<Known>& known : known_) {
+    if (known->signatures.front() == signatures_.front()) result.push_back(known.get());
+  }
+  // Then the longest: a step that is another's beginning (a micro-batch before the last) can follow the other's plan.
+  std::stable_sort(result.begin(), result.end(), [&](const Known* a, const Known* b) {
+    if ((a->id == likely) != (b->id == likely)) return a->id == likely;
+    return a->signatures.size() > b->signatures.size();
+  });
+  return result;
+}
+
+// What has been read is known; of the others those made in the same way, else those of the same bytes, the newest
+// first.
+std::optional<std::vector<std::int32_t>> Advisor::match(const Known& known) const {
+  std::vector<std::int32_t> foreseen(known.graph.buffers.size(), -1);
+  std::vector<bool> taken(carried_.size(), false);
+  for (std::size_t i = 0; i < carried_.size(); ++i) {
+    const BufferId buffer = carried_buffer_[i];
+    if (buffer == kNoBuffer) continue;
+    taken[i] = true;
+    if (buffer != kGone && static_cast<std::size_t>(buffer) < foreseen.size()) {
+      foreseen[static_cast<std::size_t>(buffer)] = static_cast<std::int32_t>(i);
+    }
+  }
+  for (const bool by_key : {true, false}) {
+    for (std::size_t k = known.inputs.size(); k-- > 0;) {
+      const auto input = static_cast<std::size_t>(known.inputs[k]);
+      if (foreseen[input] >= 0) continue;
+      for (std::size_t i = carried_.size(); i-- > 0;) {
+        if (taken[i] || carried_[i].bytes != known.graph.buffers[input].bytes) continue;
+        if (by_key && carried_[i].key != known.keys[k]) continue;
+        taken[i] = true;
+        foreseen[input] = static_cast<std::int32_t>(i);
+        break;
+      }
+      if (!by_key && foreseen[input] < 0) return std::nullopt;
+    }
+  }
+  return foreseen;
+}
+
+std::optional<Plan> Advisor::make_plan(const Graph& graph, std::int64_t room, const std::optional<Start>& start) {
+  const auto began = Clock::now();
+  std::optional<Plan> plan = scheduler::try_plan(graph, room, {.seed = seed_, .start = start});
+  ++planning_.plans;
+  planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
+  return plan;
+}
+
+const Plan* Advisor::plan_for(Known& known, std::int64_t room) {
+  if (!limited_) return nullptr;
+  Planned* best = nullptr;
+  for (Planned& planned : known.plans) {
+    if (planned.plan.reserved_peak <= room && (best == nullptr || planned.plan.cost < best->plan.cost)) best = &planned;
+  }
+  // A plan for less room is as good, unless there is much more now and something would be computed twice.
+  if (best != nullptr && (best->plan.cost <= best->plan.base_cost || room - best->room <= best->room / 16)) {
+    return &best->plan;
+  }
+  if (room <= known.failed_room) return best == nullptr ? nullptr : &best->plan;
+  std::vector<std::int64_t> rooms = {room};
+  if (!known.plans.empty()) {
+    ++planning_.replans;
+    replanned_ = true;
+    const std::string before = format_bytes(known.plans.front().room);
+    planning_.replan_reason = absl::StrCat("the room of the step went from ", before, " to ", format_bytes(room));
+    // Room that shrinks goes on shrinking: a plan for a little less holds for a while.
+    if (best == nullptr) {
+      rooms.insert(rooms.begin(), (room - room / 32) / memory::Extents::kAlignment * memory::Extents::kAlignment);
+    }
+  }
+  for (const std::int64_t each : rooms) {
+    std::optional<Plan> plan = make_plan(known.graph, each, std::nullopt);
+    if (!plan) continue;
+    if (best != nullptr && best->plan.cost <= plan->cost) {
+      best->room = each;
+      return &best->plan;
+    }
+    known.plans.push_front({each, std::move(*plan)});
+    if (known.plans.size() > kPlansOfAStep) known.plans.pop_back();
+    return &known.plans.front().plan;
+  }
+  known.failed_room = room;
+  return best == nullptr ? nullptr : &best->plan;
+}
+
+// --- a step
+
+std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried> carried, Adopt adopt) {
+  begun_ = true;
+  room_ = room;
+  carried_ = std::move(carried);
+  carried_buffer_.assign(carried_.size(), kNoBuffer);
+  adopt_ = std::move(adopt);
+  grow();
+  std::vector<std::size_t> order(carried_.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return carried_[a].offset < carried_[b].offset; });
+  for (Known* known : candidates()) {
+    std::optional<std::vector<std::int32_t>> foreseen = match(*known);
+    if (!foreseen) continue;
+    std::vector<bool> read(carried_.size(), false);
+    for (std::int32_t i : *foreseen) {
+      if (i >= 0) read[static_cast<std::size_t>(i)] = true;
+    }
+    std::int64_t unread = 0;
+    for (std::size_t i = 0; i < carried_.size(); ++i) unread += read[i] ? 0 : carried_[i].bytes;
+    const Plan* plan = plan_for(*known, room_ - unread);
+    if (plan == nullptr) continue;
+    std::int64_t end = 0;
+    for (std::size_t i : order) {
+      if (read[i]) continue;
+      carried_[i].offset = end;
+      end += carried_[i].bytes;
+    }
+    for (const Placement& input : plan->inputs) {
+      const std::int32_t i = (*foreseen)[static_cast<std::size_t>(input.buffer)];
+      if (i >= 0) carried_[static_cast<std::size_t>(i)].offset = unread + input.offset;
+    }
+    follow(*known, *plan, unread, std::move(*foreseen));
+    break;
+  }
+  if (plan_ == nullptr) {
+    std::int64_t end = 0;
+    for (std::size_t i : order) {
+      carried_[i].offset = end;
+      end += carried_[i].bytes;
+    }
+  }
+  std::vector<std::int64_t> offsets;
+  offsets.reserve(carried_.size());
+  for (const Carried& each : carried_) offsets.push_back(each.offset);
+  return offsets;
+}
+
+void Advisor::follow(Known& known, const Plan& plan, std::int64_t shift, std::vector<std::int32_t> foreseen) {
+  online_.reset();
+  plan_ = &plan;
+  following_ = &known;
+  foreseen_ = std::move(foreseen);
+  shift_ = shift;
+  plan_end_ = static_cast<OpId>(known.signatures.size());
+  cursor_ = 0;
+  mistaken_ = false;
+  costs_.cost += plan.cost;
+  costs_.base_cost += plan.base_cost;
+  costs_.lower_bound += std::max(plan.lower_bound, plan.base_cost);
+  const auto at = std::find_if(known_.begin(), known_.end(),
+                               [&](const std::unique_ptr<Known>& each) { return each.get() == &known; });
+  known_.splice(known_.begin(), known_, at);
+}
+
+std::optional<std::size_t> Advisor::enter_carried(BufferId buffer, std::size_t carried) {
+  grow();
+  const auto b = static_cast<std::size_t>(buffer);
+  pinned_[b] = true;
+  carried_buffer_[carried] = buffer;
+  std::optional<std::size_t> exchanged;
+  if (following_ != nullptr) {
+    const std::int32_t expected = b < foreseen_.size() ? foreseen_[b] : -1;
+    if (expected < 0) {
+      mistaken_ = true;
+    } else if (expected != static_cast<std::int32_t>(carried)) {
+      const auto other = static_cast<std::size_t>(expected);
+      mistaken_ = mistaken_ || carried_[other].bytes != carried_[carried].bytes;
+      if (!mistaken_) {
+        std::swap(carried_[other].offset, carried_[carried].offset);
+        std::replace(foreseen_.begin(), foreseen_.end(), static_cast<std::int32_t>(carried), expected);
+        foreseen_[b] = static_cast<std::int32_t>(carried);
+        exchanged = other;
+      }
+    }
+  }
+  offset_[b] = carried_[carried].offset;
+  return exchanged;
+}
+
+void Advisor::enter_pinned(BufferId buffer) {
+  grow();
+  const auto b = static_cast<std::size_t>(buffer);
+  pinned_[b] = true;
+  offset_[b] = 0;
+  if (online_ == nullptr) return;
+  std::int64_t offset = 0;
+  if (online_->reserve(buffer, steps_, offset)) throw std::logic_error("a buffer without bytes needs room");
+  online_->pin(buffer);
+}
+
+void Advisor::forget_carried(std::size_t carried) {
+  carried_[carried].bytes = 0;
+  carried_buffer_[carried] = kGone;
+}
+
+bool Advisor::fits(OpId op) const {
+  if (op >= plan_end_ || mistaken_) return false;
+  return following_ == nullptr ||
+         following_->signatures[static_cast<std::size_t>(op)] == signatures_[static_cast<std::size_t>(op)];
+}
+
+Advice Advisor::advise(OpId op) {
+  grow();
+  steps_.clear();
+  if (plan_ != nullptr && !fits(op)) diverge(op);
+  Advice advice;
+  if (plan_ != nullptr) {
+    // What the plan drops after the op goes with the next one: the program may want to read it first.
+    const std::size_t first = cursor_;
+    bool ran = false;
+    while (!ran && cursor_ < plan_->steps.size()) {
+      const Step& step = plan_->steps[cursor_++];
+      ran = step.kind == Step::Kind::kRun && step.id == op;
+      track(step, shift_);
+    }
+    if (!ran) throw std::logic_error("the plan ends before the program");
+    advice.steps = std::span(plan_->steps).subspan(first, cursor_ - first);
+    advice.shift = shift_;
+    advice.planned = following_ != nullptr && !replanned_;
+  } else {
+    if (online_ == nullptr) go_online();
+    const std::size_t before = steps_.size();
+    advice.shortage = online_->admit(op, steps_);
+    for (std::size_t i = before; i < steps_.size(); ++i) track(steps_[i], 0);
+    advice.steps = steps_;
+    if (advice.shortage) return advice;
+  }
+  advised_ = op + 1;
+  return advice;
+}
+
+Advice Advisor::release(BufferId buffer) {
+  grow();
+  const auto b = static_cast<std::size_t>(buffer);
+  released_[b] = true;
+  steps_.clear();
+  if (online_ != nullptr) {
+    online_->release(buffer, steps_);
+  } else if (offset_[b] != kNowhere && (pinned_[b] || drops_next(buffer))) {
+    steps_.push_back({Step::Kind::kDrop, buffer, 0, {}, {}});
+  }
+  pinned_[b] = false;
+  for (const Step& step : steps_) track(step, 0);
+  return {steps_, 0, false, std::nullopt};
+}
+
+// Whether the plan drops the buffer before anything else runs.
+bool Advisor::drops_next(BufferId buffer) const {
+  if (plan_ == nullptr) return false;
+  for (std::size_t i = cursor_; i < plan_->steps.size() && plan_->steps[i].kind == Step::Kind::kDrop; ++i) {
+    if (plan_->steps[i].id == buffer) return true;
+  }
+  return false;
+}
+
+void Advisor::pin(BufferId buffer) {
+  grow();
+  pinned_[static_cast<std::size_t>(buffer)] = true;
+  if (online_ != nullptr) online_->pin(buffer);
+}
+
+void Advisor::track(const Step& step, std::int64_t shift) {
+  if (step.kind == Step::Kind::kDrop) {
+    offset_[static_cast<std::size_t>(step.id)] = kNowhere;
+  } else if (step.kind == Step::Kind::kMove) {
+    std::int64_t& offset = offset_[static_cast<std::size_t>(step.id)];
+    if (offset != kNowhere) offset = step.offset + shift;
+  } else {
+    for (const auto& [read, write] : step.overwrites) offset_[static_cast<std::size_t>(read)] = kNowhere;
+    for (const Placement& place : step.places) {
+      if (place.buffer == scheduler::kScratch) continue;
+      std::int64_t& offset = offset_[static_cast<std::size_t>(place.buffer)];
+      if (offset == kNowhere) offset = place.offset + shift;
+    }
+  }
+}
+
+std::vector<Placement> Advisor::residents() const {
+  std::vector<Placement> result;
+  for (std::size_t b = 0; b < offset_.size(); ++b) {
+    if (offset_[b] != kNowhere) result.push_back({static_cast<BufferId>(b), offset_[b]});
+  }
+  return result;
+}
+
+void Advisor::diverge(OpId op) {
+  if (!mistaken_ && change_plan(op)) return;
+  go_online();
+}
+
+void Advisor::go_online() {
+  plan_ = nullptr;
+  following_ = nullptr;
+  for (std::size_t i = 0; i < carried_.size(); ++i) {
+    if (carried_buffer_[i] != kNoBuffer) continue;
+    carried_buffer_[i] = adopt_(i);
+    grow();
+    const auto b = static_cast<std::size_t>(carried_buffer_[i]);
+    offset_[b] = carried_[i].offset;
+    pinned_[b] = true;
+    adopted_ = true;
+  }
+  online_ = std::make_unique<scheduler::Online>(graph_, room_, Start{advised_, residents()});
+  const std::size_t before = steps_.size();
+  std::vector<bool> there(offset_.size(), false);  // or was there, and may be wanted again
+  for (std::size_t b = 0; b < offset_.size(); ++b) there[b] = offset_[b] != kNowhere;
+  for (OpId op = 0; op < advised_; ++op) {
+    for (BufferId buffer : graph_.ops[static_cast<std::size_t>(op)].writes)
+      there[static_cast<std::size_t>(buffer)] = true;
+  }
+  for (std::size_t b = 0; b < offset_.size(); ++b) {
+    const auto buffer = static_cast<BufferId>(b);
+    if (pinned_[b]) online_->pin(buffer);
+    if (released_[b] && there[b]) online_->release(buffer, steps_);
+  }
+  for (std::size_t i = before; i < steps_.size(); ++i) track(steps_[i], 0);
+}
+
+bool Advisor::change_plan(OpId op) {
+  if (adopted_) return false;  // the graph's buffers are numbered in another order than those of known steps
+  for (Known* known : candidates()) {
+    if (known->signatures.size() < signatures_.size() || known->signatures.size() <= static_cast<std::size_t>(op) ||
+        !std::equal(signatures_.begin(), signatures_.end(), known->signatures.begin())) {
+      continue;
+    }
+    std::optional<std::vector<std::int32_t>> foreseen = match(*known);
+    if (!foreseen) continue;
+    std::vector<bool> read(carried_.size(), false);
+    for (std::int32_t i : *foreseen) {
+      if (i >= 0) read[static_cast<std::size_t>(i)] = true;
+    }
+    std::int64_t shift = 0;
+    for (std::size_t i = 0; i < carried_.size(); ++i) {
+      if (!read[i]) shift = std::max(shift, carried_[i].offset + carried_[i].bytes);
+    }
+    Start start{op, residents()};
+    const std::vector<bool> made = written(known->graph);
+    for (std::size_t b = offset_.size(); b < known->graph.buffers.size(); ++b) {
+      if (made[b]) continue;
+      const std::int32_t i = (*foreseen)[b];
+      start.resident.push_back(
+          {static_cast<BufferId>(b), i < 0 ? shift : carried_[static_cast<std::size_t>(i)].offset});
+    }
+    bool above = true;
+    for (Placement& place : start.resident) {
+      if (known->graph.buffers[static_cast<std::size_t>(place.buffer)].bytes == 0) {
+        place.offset = 0;
+        continue;
+      }
+      place.offset -= shift;
+      above = above && place.offset >= 0;
+    }
+    if (!above) continue;
+    auto rest = std::find_if(known->rests.begin(), known->rests.end(), [&](const Rest& each) {
+      return each.start.next_op == op && same(each.start.resident, start.resident);
+    });
+    if (rest == known->rests.end()) {
+      if (!limited_) return false;
+      if (!known->rests.empty() || !known->plans.empty()) {
+        ++planning_.replans;
+        planning_.replan_reason = "the step turned out to be another one than was foreseen";
+      }
+      std::optional<Plan> plan = make_plan(known->graph, room_ - shift, start);
+      if (!plan) continue;
+      replanned_ = true;
+      known->rests.push_front({std::move(start), std::move(*plan)});
+      if (known->rests.size() > kPlansOfAStep) known->rests.pop_back();
+      rest = known->rests.begin();
+    }
+    follow(*known, rest->plan, shift, std::move(*foreseen));
+    return true;
+  }
+  return false;
+}
+
+Graph Advisor::program(std::span<const BufferId> keep) const {
+  Graph graph = graph_;
+  graph.keep.assign(keep.begin(), keep.end());
+  return graph;
+}
+
+void Advisor::plan_rest(std::span<const BufferId> keep) {
+  if (!limited_) return;
+  grow();
+  const auto recorded = static_cast<OpId>(signatures_.size());
+  bool all = plan_ != nullptr;
+  for (OpId op = advised_; all && op < recorded; ++op) all = fits(op);
+  if (all || advised_ == recorded) return;
+  steps_.clear();
+  if (!mistaken_ && change_plan(advised_)) return;
+  // Carried values that no op reads have no place in a plan of this step alone, unless they have a buffer.
+  if (online_ == nullptr) go_online();
+  std::optional<Plan> plan = make_plan(program(keep), room_, Start{advised_, residents()});
+  if (!plan) return;  // the online policy goes on; it names the op where it cannot
+  online_.reset();
+  own_plan_ = std::move(plan);
+  plan_ = &*own_plan_;
+  following_ = nullptr;
+  shift_ = 0;
+  plan_end_ = recorded;
+  cursor_ = 0;
+  mistaken_ = false;
+}
+
+std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const BufferId> keep,
+                                                          const std::vector<bool>& ran_for_good) {
+  if (online_ == nullptr) return std::nullopt;
+  Graph graph = program(keep);
+  absl::flat_hash_set<BufferId> changed;
+  for (std::size_t op = 0; op < ran_for_good.size(); ++op) {
+    scheduler::Op& each = graph.ops[op];
+    if (!ran_for_good[op]) continue;
+    changed.insert(each.updates.begin(), each.updates.end());
+    for (BufferId buffer : each.writes) {
+      if (offset_[static_cast<std::size_t>(buffer)] == kNowhere) return std::nullopt;
+    }
+    scheduler::Op nothing;
+    nothing.name = each.name;
+    nothing.phase = each.phase;
+    nothing.cost = each.cost;
+    nothing.once = true;
+    each = std::move(nothing);
+  }
+  // What read the content before the change would now compute something else.
+  for (std::size_t op = 0; op < ran_for_good.size(); ++op) {
+    const auto& reads = graph.ops[op].reads;
+    if (std::any_of(reads.begin(), reads.end(), [&](BufferId b) { return changed.contains(b); })) return std::nullopt;
+  }
+  const std::vector<bool> made = written(graph);
+  for (std::size_t b = 0; b < made.size(); ++b) {
+    if (!made[b] && offset_[b] == kNowhere) return std::nullopt;  // the program has let go of this input
+  }
+  std::optional<Plan> plan = make_plan(graph, room_, std::nullopt);
+  if (!plan) return std::nullopt;
+  online_.reset();
+  own_plan_ = std::move(plan);
+  plan_ = &*own_plan_;
+  following_ = nullptr;
+  shift_ = 0;
+  plan_end_ = static_cast<OpId>(graph.ops.size());
+  cursor_ = 0;
+  advised_ = 0;
+  std::fill(offset_.begin(), offset_.end(), kNowhere);
+  std::vector<Placement> inputs;
+  for (const Placement& input : own_plan_->inputs) {
+    offset_[static_cast<std::size_t>(input.buffer)] = input.offset;
+    if (graph.buffers[static_cast<std::size_t>(input.buffer)].bytes > 0) inputs.push_back(input);
+  }
+  return inputs;
+}
+
+std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId> keep, bool complete) {
+  std::optional<Graph> graph;
+  for (Known* known : candidates()) {
+    if (known->signatures.size() < signatures_.size()) continue;
+    if (!std::equal(signatures_.begin(), signatures_.end(), known->signatures.begin())) continue;
+    graph = known->graph;
+    break;
+  }
+  if (!graph && complete) graph = program(keep);
+  if (!graph) return std::nullopt;
+  std::int64_t unread = 0;
+  for (std::size_t i = 0; i < carried_.size(); ++i) {
+    if (carried_buffer_[i] == kNoBuffer) unread += carried_[i].bytes;
+  }
+  try {
+    (void)scheduler::plan(*graph, 0, {.seed = seed_});
+  } catch (const BudgetError& error) {
+    return Smallest{error.needed_bytes() + unread, error.exact()};
+  }
+  return std::nullopt;
+}
+
+void Advisor::end(const Graph* program, std::span<const BufferId> buffers) {
+  if (program != nullptr && program->ops.size() > 1) {
+    auto known = std::find_if(known_.begin(), known_.end(),
+                              [&](const std::unique_ptr<Known>& each) { return each->signatures == signatures_; });
+    if (known == known_.end()) {
+      auto made = std::make_unique<Known>();
+      made->signatures = signatures_;
+      made->graph = *program;
+      made->id = next_id_++;
+      const std::vector<bool> made_by_ops = written(*program);
+      for (std::size_t b = 0; b < program->buffers.size(); ++b) {
+        if (!made_by_ops[b] && program->buffers[b].bytes > 0) made->inputs.push_back(static_cast<BufferId>(b));
+      }
+      made->keys.resize(made->inputs.size(), 0);
+      known_.push_front(std::move(made));
+      known = known_.begin();
+      if (known_.size() > kKnownSteps) known_.pop_back();
+    }
+    for (std::size_t k = 0; k < (*known)->inputs.size(); ++k) {
+      const BufferId buffer = buffers[static_cast<std::size_t>((*known)->inputs[k])];
+      for (std::size_t i = 0; i < carried_.size(); ++i) {
+        if (carried_buffer_[i] == buffer) (*known)->keys[k] = carried_[i].key;
+      }
+    }
+    history_.push_back((*known)->id);
+    if (history_.size() > kHistory) history_.erase(history_.begin());
+  }
+  begun_ = false;
+  carried_.clear();
+  carried_buffer_.clear();
+  adopt_ = nullptr;
+  advised_ = 0;
+  offset_.clear();
+  pinned_.clear();
+  released_.clear();
+  plan_ = nullptr;
+  following_ = nullptr;
+  foreseen_.clear();
+  shift_ = 0;
+  mistaken_ = false;
+  adopted_ = false;
+  replanned_ = false;
+  own_plan_.reset();
+  online_.reset();
+  costs_ = {};
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,538 @@
+#include "autograd/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "autograd/check.h"
+#include "autograd/gradient_pass.h"
+#include "core/extents.h"
+
+namespace tidemark::detail {
+namespace {
+
+using memory::Extents;
+
+// A stretch without gradients that goes on for this many ops ends where its first op comes again; at twice as many it
+// ends anyway.
+constexpr std::size_t kLongStretch = 256;
+
+// While one lives, the engine is inside a call.
+class Busy {
+ public:
+  explicit Busy(bool& busy) : busy_(busy), before_(std::exchange(busy, true)) {}
+  ~Busy() { busy_ = before_; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  bool& busy_;
+  bool before_;
+};
+
+std::shared_ptr<const std::string> shared_text(std::string text) {
+  return std::make_shared<const std::string>(std::move(text));
+}
+
+bool stays_readable(const Handle* handle) { return handle->keep || handle->meta.bytes <= kSmallBytes; }
+
+}  // namespace
+
+bool& grad_enabled() {
+  thread_local bool enabled = true;
+  return enabled;
+}
+
+Engine::Engine(Session& session, const SessionOptions& options)
+    : session_(session),
+      options_(options),
+      binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
+      machine_(binding_.threads()),
+      storages_(options.budget, options.dry_run),
+      lifetimes_(this, tape_, storages_),
+      prepared_(machine_),
+      recorder_(tape_, storages_, lifetimes_, prepared_, machine_),
+      advisor_(tape_.graph, tape_.signatures, options.budget.has_value(), options.seed),
+      replay_(tape_, storages_, machine_, account_, options.verify_replay),
+      keys_{options.seed} {
+  options_.threads = machine_.threads();
+}
+
+Engine::~Engine() = default;
+
+void Engine::check_thread(std::string_view what, SourceLocation where) const {
+  if (std::this_thread::get_id() == thread_) return;
+  throw Error(absl::StrCat("[", std::string(what),
+                           "] a session is used by the thread that made it, and this call comes from another one (at ",
+                           to_string(where), ")"));
+}
+
+void Engine::check_owner(const Handle* handle, std::string_view what, SourceLocation where) const {
+  if (handle == nullptr) {
+    throw Error(absl::StrCat("[", std::string(what), "] an input is an undefined tensor (at ", to_string(where), ")"));
+  }
+  if (handle->engine != this) {
+    throw Error(absl::StrCat("[", std::string(what),
+                             "] an input belongs to another session, or to one that has ended (at ", to_string(where),
+                             ")"));
+  }
+}
+
+// --- op calls
+
+std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
+                                  SourceLocation where) {
+  std::vector<Tensor> outputs;
+  {
+    const Busy busy(busy_);
+    restart_if_idle(*op, where);
+    let_go();
+    std::vector<ValueId> values;
+    std::uint64_t needs = 0;
+    for (const Tensor& input : inputs) {
+      Handle* handle = Access::handle(input);
+      check_owner(handle, op->name(), where);
+      values.push_back(recorder_.value_of(handle, op->name(), where));
+      const bool wanted = grad_enabled() && tape_.values[values.back()].requires_grad;
+      if (wanted && values.size() <= 64) needs |= std::uint64_t{1} << (values.size() - 1);
+    }
+    if (!updating_) prepare_change(*op, inputs, values, where);
+    const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
+    const Node& node = tape_.nodes[id];
+    const std::size_t visible =
+        node.prepared->visible < 0 ? node.outputs.size() : static_cast<std::size_t>(node.prepared->visible);
+    for (std::size_t i = 0; i < visible; ++i) {
+      outputs.push_back(Access::adopt(lifetimes_.handle_for(node.outputs[i])));
+    }
+    run_recorded();
+  }
+  return outputs;
+}
+
+// Changing a leaf that something recorded still depends on: that settles or expires first.
+void Engine::prepare_change(const AnyOp& op, std::span<const Tensor> inputs, std::span<const ValueId> values,
+                            SourceLocation where) {
+  Attributes attributes;
+  std::vector<Meta> metas;
+  metas.reserve(values.size());
+  for (ValueId value : values) metas.push_back(tape_.values[value].meta);
+  op.describe(attributes);
+  const auto prepared = prepared_.get(op, attributes.text(), metas, Needs(), where);
+  std::vector<StorageId> changed;
+  for (int i : prepared->updates) {
+    const auto input = static_cast<std::size_t>(i);
+    const Handle* handle = Access::handle(inputs[input]);
+    const auto refuse = [&](const std::string& what) {
+      throw Error(absl::StrCat("[", std::string(op.name()), "] it changes input ", i, ", ", what, " (at ",
+                               to_string(where), ")"));
+    };
+    if (!handle->leaf) refuse(absl::StrCat("which must be a leaf, but was computed at ", to_string(handle->where)));
+    const StorageId storage = tape_.values[values[input]].storage;
+    if (std::find(changed.begin(), changed.end(), storage) != changed.end()) {
+      refuse("which is the same tensor as another input that it changes");
+    }
+    changed.push_back(storage);
+  }
+  if (changed.empty()) return;
+  settle_held(changed, false, op.name(), where);
+  for (StorageId id : changed) {
+    if (!storages_.has_bytes() || !storages_[id].pinned()) continue;
+    const std::byte* bytes = storages_.data(id);
+    undo_.push_back({id, std::vector<std::byte>(bytes, bytes + storages_[id].bytes)});
+  }
+}
+
+void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
+  const Busy busy(busy_);
+  let_go();
+  std::vector<ValueId> values;
+  for (const Tensor& loss : losses) {
+    Handle* handle = Access::handle(loss);
+    check_owner(handle, "backward", where);
+    if (handle->meta.shape.numel() != 1 || handle->meta.dtype != f32) {
+      throw ShapeError(absl::StrCat("[backward] a loss must be one f32 number; this one has shape ",
+                                    handle->meta.shape.to_string(), " (at ", to_string(where), ")"));
+    }
+    if (!handle->requires_grad) {
+      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
+                               " depends on nothing that requires a gradient (at ", to_string(where), ")"));
+    }
+    if (handle->no_graph != nullptr) {
+      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
+                               " cannot go backward: ", *handle->no_graph, " (at ", to_string(where), ")"));
+    }
+    values.push_back(recorder_.value_of(handle, "backward", where));
+  }
+  GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
+  pass.check(values);
+  pass.record(values, options.retain_graph);
+  graded_.insert(graded_.end(), pass.leaves().begin(), pass.leaves().end());
+
+  // Small values that the program still holds, and the gradients, are there when backward returns.
+  std::vector<Handle*> settling;
+  std::vector<StorageId> held;
+  const auto hold = [&](StorageId storage) {
+    if (std::find(held.begin(), held.end(), storage) == held.end()) held.push_back(storage);
+  };
+  lifetimes_.for_each_computed([&](Handle* handle) {
+    const Value& value = tape_.values[handle->value];
+    if (!tape_.nodes[value.producer].retired || !stays_readable(handle)) return;
+    settling.push_back(handle);
+    hold(value.storage);
+  });
+  for (const Handle* leaf : graded_) {
+    if (leaf->grad != nullptr) hold(leaf->grad->storage);
+  }
+  for (StorageId storage : held) recorder_.buffer_of(storage);
+  std::sort(held.begin(), held.end(),
+            [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
+  for (StorageId storage : lifetimes_.begin_settling(settling)) advisor_.pin(storages_[storage].buffer);
+  recorder_.hold(held, where);
+  complete_ = true;
+  if (!advisor_.begun()) begin_step();
+  enter_inputs();
+  advisor_.plan_rest(kept_buffers());
+  if (options_.budget && !advisor_.follows_plan()) start_over();
+  run_recorded();
+  lifetimes_.settle(settling, shared_text(absl::StrCat(
+                                  "backward at ", to_string(where),
+                                  " already went through its graph; pass retain_graph = true, or take both losses "
+                                  "together with backward({a, b})")));
+  collect();
+}
+
+void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<void()>& update, SourceLocation where) {
+  const Busy busy(busy_);
+  let_go();
+  std::vector<StorageId> storages;
+  for (const Tensor& leaf : leaves) storages.push_back(Access::handle(leaf)->storage);
+  settle_held(storages, true, "an optimizer step", where);
+  updating_ = true;
+  recorder_.set_phase(scheduler::Phase::kUpdate);
+  const auto finish = [&] {
+    updating_ = false;
+    recorder_.set_phase(std::nullopt);
+  };
+  try {
+    update();
+  } catch (...) {
+    finish();
+    throw;
+  }
+  settle_held({}, true, "an optimizer step", where);
+  finish();
+  ++keys_.step;
+  keys_.ordinal = 0;
+  if (tape_.alive_nodes == 0) end_generation();
+  account_.end_step(keys_.step, storages_.arena().ledger().step_peak());
+  storages_.reset_step_peak();
+  undo_.clear();
+}
+
+// --- running
+
+void Engine::run_recorded() {
+  while (tape_.executed < static_cast<OpId>(tape_.graph.ops.size())) run(tape_.executed);
+}
+
+void Engine::run(OpId op) {
+  if (!advisor_.begun()) begin_step();
+  enter_inputs();
+  Advice advice;
+  try {
+    advice = advisor_.advise(op);
+    replay_.run(advice.steps, advice.shift);
+  } catch (const std::exception& error) {
+    abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
+    throw;
+  }
+  if (advice.shortage) refuse(*advice.shortage, tape_.nodes[tape_.op_nodes[op]].where);
+  finish_first_run(op, advice.planned);
+}
+
+void Engine::begin_step() {
+  const std::int64_t room = storages_.pack_pinned();
+  carried_ = storages_.carried();
+  std::vector<Advisor::Carried> carried;
+  for (StorageId id : carried_) {
+    carried.push_back({storages_[id].key, Extents::round_up(storages_[id].bytes), storages_.room_offset(id)});
+  }
+  const std::vector<std::int64_t> offsets = advisor_.begin(room, std::move(carried), [this](std::size_t i) {
+    const BufferId buffer = recorder_.buffer_of(carried_[i]);
+    entered_ = tape_.graph.buffers.size();
+    return buffer;
+  });
+  std::vector<Storages::Target> targets;
+  for (std::size_t i = 0; i < carried_.size(); ++i) targets.push_back({carried_[i], offsets[i]});
+  storages_.arrange(targets);
+  entered_ = 0;
+}
+
+void Engine::enter_inputs() {
+  for (; entered_ < tape_.graph.buffers.size(); ++entered_) {
+    const StorageId id = tape_.buffer_storage[entered_];
+    if (!storages_[id].resident()) continue;  // an op will write it
+    const auto buffer = static_cast<BufferId>(entered_);
+    if (tape_.graph.buffers[entered_].pinned) {
+      advisor_.enter_pinned(buffer);
+      continue;
+    }
+    const auto at = static_cast<std::size_t>(std::find(carried_.begin(), carried_.end(), id) - carried_.begin());
+    const std::optional<std::size_t> other = advisor_.enter_carried(buffer, at);
+    if (!other) continue;
+    const Storages::Target targets[] = {{id, storages_.room_offset(carried_[*other])},
+                                        {carried_[*other], storages_.room_offset(id)}};
+    storages_.arrange(targets);
+  }
+}
+
+void Engine::finish_first_run(OpId op, bool planned) {
+  tape_.executed = op + 1;
+  account_.first_run(planned);
+  const scheduler::Op& done = tape_.graph.ops[op];
+  for (BufferId buffer : done.writes) {
+    const StorageId id = tape_.buffer_storage[buffer];
+    if (!storages_[id].reproducible()) advisor_.pin(buffer);
+    lifetimes_.check_ended(id);
+  }
+  for (BufferId buffer : done.reads) lifetimes_.drop_read(tape_.buffer_storage[buffer]);
+  for (BufferId buffer : done.updates) lifetimes_.drop_read(tape_.buffer_storage[buffer]);
+  collect();
+}
+
+void Engine::collect() {
+  for (StorageId id : lifetimes_.take_ended()) {
+    Storage& storage = storages_[id];
+    if (storage.buffer == kNone) {
+      if (const auto at = std::find(carried_.begin(), carried_.end(), id); at != carried_.end()) {
+        advisor_.forget_carried(static_cast<std::size_t>(at - carried_.begin()));
+        *at = kNone;
+      }
+      storages_.destroy(id);
+    } else if (storage.reproducible()) {
+      replay_.run(advisor_.release(storage.buffer).steps, 0);
+    } else {
+      storage.ending = true;
+      letting_go_.push_back(id);
+    }
+  }
+}
+
+void Engine::let_go() {
+  collect();
+  while (!letting_go_.empty()) {
+    const std::vector<StorageId> gone = std::exchange(letting_go_, {});
+    recorder_.hold(gone, {});
+    run_recorded();
+    for (StorageId id : gone) {
+      replay_.run(advisor_.release(storages_[id].buffer).steps, 0);
+      storages_.drop(id);
+    }
+    collect();
+  }
+}
+
+void Engine::start_over() {
+  std::vector<bool> ran_for_good(static_cast<std::size_t>(tape_.executed));
+  for (OpId op = 0; op < tape_.executed; ++op) {
+    ran_for_good[static_cast<std::size_t>(op)] = tape_.graph.ops[op].once;
+  }
+  const auto inputs = advisor_.plan_again(kept_buffers(), ran_for_good);
+  if (!inputs) return;
+  std::vector<Storages::Target> targets;
+  std::vector<bool> stays(tape_.buffer_storage.size(), false);
+  for (const scheduler::Placement& input : *inputs) {
+    targets.push_back({tape_.buffer_storage[input.buffer], input.offset});
+    stays[static_cast<std::size_t>(input.buffer)] = true;
+  }
+  for (std::size_t b = 0; b < stays.size(); ++b) {
+    if (!stays[b] && !tape_.graph.buffers[b].pinned) storages_.drop(tape_.buffer_storage[b]);
+  }
+  storages_.arrange(targets);
+  for (OpId op = 0; op < tape_.executed; ++op) {
+    const Advice advice = advisor_.advise(op);
+    replay_.run(advice.steps, advice.shift);
+  }
+}
+
+std::vector<BufferId> Engine::kept_buffers() const {
+  std::vector<BufferId> kept;
+  for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
+    const Storage& storage = storages_[tape_.buffer_storage[b]];
+    if (storage.reproducible()) continue;
+    if (tape_.graph.buffers[b].pinned || storage.handles + storage.reads > 0) kept.push_back(static_cast<BufferId>(b));
+  }
+  return kept;
+}
+
+// --- what outlives a change
+
+// By node: which of the storages that are about to change it was computed from; kNone: from none of them.
+std::vector<StorageId> Engine::causes(std::span<const StorageId> changed) const {
+  const absl::flat_hash_set<StorageId> changing(changed.begin(), changed.end());
+  std::vector<StorageId> cause(tape_.nodes.size(), kNone);
+  for (std::size_t n = 0; n < tape_.nodes.size(); ++n) {
+    const Node& node = tape_.nodes[n];
+    if (!node.alive) continue;
+    for (ValueId input : node.inputs) {
+      const Value& value = tape_.values[input];
+      if (changing.contains(value.storage)) cause[n] = value.storage;
+      if (value.producer != kNone && cause[value.producer] != kNone) cause[n] = cause[value.producer];
+    }
+  }
+  return cause;
+}
+
+void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what,
+                         SourceLocation where) {
+  if (tape_.alive_nodes == 0) return;
+  const std::vector<StorageId> cause = causes(changed);
+  const std::vector<bool> waiting = step_ends ? lifetimes_.waiting_nodes() : std::vector<bool>();
+  std::vector<Handle*> settling;
+  std::vector<Handle*> expiring;
+  std::vector<StorageId> held;
+  lifetimes_.for_each_computed([&](Handle* handle) {
+    const Value& value = tape_.values[handle->value];
+    const bool changes = cause[value.producer] != kNone;
+    if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
+    if (changes && handle->requires_grad && !stays_readable(handle)) {
+      expiring.push_back(handle);
+      return;
+    }
+    settling.push_back(handle);
+    if (std::find(held.begin(), held.end(), value.storage) == held.end()) held.push_back(value.storage);
+  });
+  if (!held.empty()) {
+    std::sort(held.begin(), held.end(),
+              [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
+    for (StorageId storage : lifetimes_.begin_settling(settling)) advisor_.pin(storages_[storage].buffer);
+    recorder_.hold(held, where);
+    run_recorded();
+  }
+  const auto reason = [&](const Handle* handle) {
+    const StorageId id = cause[tape_.values[handle->value].producer];
+    if (id == kNone) return absl::StrCat("the step ended with ", std::string(what), " at ", to_string(where));
+    const Storage& storage = storages_[id];
+    return absl::StrCat(storage.name.empty() ? "a leaf" : absl::StrCat("'", storage.name, "'"), " (made at ",
+                        to_string(storage.where), "), which the value from ", to_string(handle->where),
+                        " was computed from, was changed by ", std::string(what), " at ", to_string(where));
+  };
+  for (Handle* handle : settling) {
+    std::shared_ptr<const std::string> no_graph;
+    if (handle->requires_grad) no_graph = shared_text(absl::StrCat("its graph is gone: ", reason(handle)));
+    lifetimes_.settle({&handle, 1}, no_graph);
+  }
+  for (Handle* handle : expiring) {
+    lifetimes_.expire(handle, shared_text(absl::StrCat("the value is gone: ", reason(handle),
+                                                       "; read it before, mark it with keep(), or detach() it")));
+  }
+  collect();
+}
+
+// --- where steps end
+
+// Values that no backward pass waits for need not be computed again when the next batch comes, or a loop begins anew.
+void Engine::end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where) {
+  settle_held(changed, true, what, where);
+  if (tape_.alive_nodes == 0 && !tape_.empty()) end_generation();
+}
+
+void Engine::restart_if_idle(const AnyOp& op, SourceLocation where) {
+  if (tape_.empty() || updating_) return;
+  if (tape_.alive_nodes == 0) {
+    let_go();
+    end_generation();
+    return;
+  }
+  const std::size_t size = tape_.graph.ops.size();
+  if (tape_.open_nodes > 0 || size < kLongStretch) return;
+  const Node& first = tape_.nodes.front();
+  const bool again = first.any_op != nullptr && first.any_op->name() == op.name() && first.where.line == where.line &&
+                     std::string_view(first.where.file) == where.file;
+  if (again || size >= 2 * kLongStretch) end_stretch({}, "a long stretch without gradients", where);
+}
+
+void Engine::end_generation() {
+  std::vector<BufferId> buffers;
+  const scheduler::Graph room = room_graph(buffers);
+  tape_.graph = real_graph(tape_);
+  account_.followed(advisor_.costs());
+  const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
+  advisor_.end(whole && !options_.dry_run ? &room : nullptr, buffers);
+  lifetimes_.make_numbers([&](const Handle* handle) {
+    const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
+    auto elements = std::make_unique<std::byte[]>(static_cast<std::size_t>(plain.bytes));
+    if (storages_.has_bytes() && plain.bytes > 0) {
+      replay_.copy_out(handle->meta, storages_.data(handle->storage) + handle->offset, elements.get());
+    }
+    return elements;
+  });
+  sweep();
+}
+
+// Forgets the tape, and destroys what nobody holds.
+void Engine::sweep() {
+  const std::vector<Handle*> leaves = lifetimes_.end_generation();
+  last_tape_ = std::exchange(tape_, Tape{});
+  graded_.clear();
+  carried_.clear();
+  letting_go_.clear();
+  complete_ = false;
+  (void)lifetimes_.take_ended();
+  for (std::size_t i = 0; i < storages_.all().size(); ++i) {
+    const auto id = static_cast<StorageId>(i);
+    Storage& storage = storages_[id];
+    if (storage.bytes == 0) continue;
+    storage.buffer = kNone;
+    storage.reads = 0;
+    storage.ending = false;
+    storage.hashed = false;
+    if (storage.reproducible() || storage.handles == 0) storages_.destroy(id);
+  }
+  for (Handle* leaf : leaves) lifetimes_.release(leaf);
+  collect();
+}
+
+void Engine::abandon_step(const std::string& reason) {
+  for (Undo& undo : undo_) {
+    if (storages_[undo.storage].resident()) {
+      std::copy(undo.bytes.begin(), undo.bytes.end(), storages_.data(undo.storage));
+    }
+  }
+  undo_.clear();
+  const auto text = shared_text(reason);
+  // Half-summed gradients are worse than none.
+  for (Handle* leaf : graded_) {
+    Handle* grad = std::exchange(leaf->grad, nullptr);
+    if (grad == nullptr) continue;
+    grad->lost = text;
+    lifetimes_.release(grad);
+  }
+  lifetimes_.lose_computed(text);
+  account_.abandon_step();
+  tape_.graph = real_graph(tape_);
+  advisor_.end(nullptr, {});
+  sweep();
+}
+
+void Engine::handle_died(Handle* handle) {
+  lifetimes_.died(handle);
+  if (busy_) return;
+  const Busy busy(busy_);
+  let_go();
+}
+
+void Engine::zero_grad(Handle* leaf) {
+  graded_.erase(std::remove(graded_.begin(), graded_.end(), leaf), graded_.end());
+  if (Handle* grad = std::exchange(leaf->grad, nullptr)) {
+    if (--grad->refs == 0) handle_died(grad);
+  }
+}
+
+void Engine::set_step(std::int64_t step) {
+  keys_.step = step;
+  keys_.ordinal = 0;
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,199 @@
+#include "autograd/gradient_pass.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace tidemark::detail {
+
+void GradientPass::check(std::span<const ValueId> losses) {
+  reached_.assign(tape_.nodes.size(), false);
+  std::vector<NodeId> open;
+  auto reach = [&](ValueId value) {
+    const NodeId producer = tape_.values[value].producer;
+    if (producer == kNone || reached_[producer] || !tape_.nodes[producer].requires_grad) return;
+    reached_[producer] = true;
+    open.push_back(producer);
+  };
+  for (ValueId loss : losses) reach(loss);
+  while (!open.empty()) {
+    const Node& node = tape_.nodes[open.back()];
+    open.pop_back();
+    if (node.retired) {
+      throw Error(absl::StrCat("backward at ", to_string(where_), " reaches ", std::string(node.any_op->name()), " at ",
+                               to_string(node.where),
+                               ", which another backward already went through; pass retain_graph = true to the "
+                               "first, or take both losses together with backward({a, b})"));
+    }
+    for (ValueId input : node.inputs) {
+      const Value& value = tape_.values[input];
+      if (!value.requires_grad) continue;
+      if (value.producer == kNone && value.leaf == nullptr) {
+        throw Error(absl::StrCat("backward at ", to_string(where_), " cannot go through an input of ",
+                                 std::string(node.any_op->name()), " at ", to_string(node.where), ": ",
+                                 value.handle != nullptr && value.handle->no_graph != nullptr ? *value.handle->no_graph
+                                                                                              : "its graph is gone"));
+      }
+      reach(input);
+    }
+  }
+}
+
+void GradientPass::record(std::span<const ValueId> losses, bool retain) {
+  const auto last = static_cast<NodeId>(reached_.size());
+  for (ValueId loss : losses) contribute(loss, fill(loss, 1.0f));
+  for (NodeId n = last - 1; n >= 0; --n) {
+    if (reached_[n]) record_node(n);
+  }
+  if (retain) return;
+  for (NodeId n = 0; n < last; ++n) {
+    if (!reached_[n]) continue;
+    // What backward still reads is held by the ops just recorded.
+    lifetimes_.retire(tape_.nodes[n]);
+  }
+}
+
+ValueId GradientPass::fill(ValueId like, float number) {
+  const Meta meta = Meta::plain(tape_.values[like].meta.shape);
+  Node node;
+  node.kind = Node::Kind::kFill;
+  node.fill = number;
+  node.where = where_;
+  const ValueId out = recorder_.new_value(meta, Category::kActivations, kNone);
+  node.outputs = {out};
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0, {0, static_cast<double>(meta.bytes)}, {},
+                   number == 0 ? "0" : "1");
+  return out;
+}
+
+void GradientPass::record_node(NodeId n) {
+  const std::shared_ptr<const Prepared> prepared = tape_.nodes[n].prepared;
+  const auto outputs = tape_.nodes[n].outputs;
+  const bool any = std::any_of(outputs.begin(), outputs.end(), [&](ValueId out) { return grads_.contains(out); });
+  if (!any) return;
+  for (std::size_t p = 0; p < prepared->parts.size(); ++p) record_part(n, prepared->parts[p], static_cast<int>(p));
+  for (ValueId out : outputs) {
+    if (auto grad = grads_.find(out); grad != grads_.end()) --shares_[tape_.values[grad->second].storage];
+  }
+}
+
+std::vector<ValueId> GradientPass::operands(const Node& origin, const Part& part) {
+  std::vector<ValueId> reads;
+  for (const Saved& saved : part.saved) {
+    reads.push_back(recorder_.in_layout(recorder_.saved_value(origin, saved), saved.layout, origin.where,
+                                        scheduler::Phase::kBackward));
+  }
+  for (const GradOf& gy : part.gy) {
+    const ValueId out = origin.outputs[static_cast<std::size_t>(gy.output)];
+    auto grad = grads_.find(out);
+    if (grad == grads_.end()) {
+      grad = grads_.emplace(out, fill(out, 0.0f)).first;
+      ++shares_[tape_.values[grad->second].storage];
+    }
+    reads.push_back(recorder_.in_layout(grad->second, gy.layout, origin.where, scheduler::Phase::kBackward));
+  }
+  return reads;
+}
+
+void GradientPass::record_part(NodeId n, const Part& part, int index) {
+  const Node origin = tape_.nodes[n];  // a copy: recording moves the vector
+  const std::vector<ValueId> reads = operands(origin, part);
+  if (part.view) {
+    contribute(origin.inputs[static_cast<std::size_t>(part.inputs[0])],
+               recorder_.new_view(reads.back(), part.gx[0], 0, kNone));
+    return;
+  }
+  Node node;
+  node.kind = Node::Kind::kPart;
+  node.any_op = origin.any_op;
+  node.prepared = origin.prepared;
+  node.part = index;
+  node.key = origin.key;
+  node.where = origin.where;
+  node.reads.assign(reads.begin(), reads.end());
+  Attributes attributes;
+  origin.any_op->describe(attributes);
+  attributes("part", index);
+
+  Handle* leaf = tape_.values[origin.inputs[static_cast<std::size_t>(part.inputs[0])]].leaf;
+  if (part.accumulates && part.inputs.size() == 1 && leaf != nullptr && leaf->grad != nullptr &&
+      part.gx[0].layout.plain()) {
+    node.accumulate = true;
+    node.updates = {recorder_.value_of(leaf->grad, "backward", where_)};
+    leaves_.push_back(leaf);
+    recorder_.append(std::move(node), scheduler::Phase::kBackward, part.scratch, part.work, {}, attributes.text());
+    return;
+  }
+  std::vector<std::pair<ValueId, ValueId>> overwrites;
+  for (const Meta& meta : part.gx) node.outputs.push_back(recorder_.new_value(meta, Category::kActivations, kNone));
+  const auto gx = node.outputs;
+  for (const auto& [read, k] : part.overwrites) {
+    overwrites.emplace_back(reads[static_cast<std::size_t>(read)], gx[static_cast<std::size_t>(k)]);
+  }
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, part.scratch, part.work, overwrites,
+                   attributes.text());
+  for (std::size_t k = 0; k < part.inputs.size(); ++k) {
+    contribute(origin.inputs[static_cast<std::size_t>(part.inputs[k])], gx[k]);
+  }
+}
+
+void GradientPass::contribute(ValueId target, ValueId g) {
+  const Value& value = tape_.values[target];
+  if (value.leaf != nullptr) {
+    ++shares_[tape_.values[g].storage];
+    deliver(value.leaf, g);
+    return;
+  }
+  if (value.producer == kNone || !value.requires_grad) return;
+  auto [grad, first] = grads_.try_emplace(target, g);
+  if (first) {
+    ++shares_[tape_.values[g].storage];
+    return;
+  }
+  const ValueId before = grad->second;
+  const ValueId more = recorder_.in_layout(g, tape_.values[before].meta.layout, where_, scheduler::Phase::kBackward);
+  const Meta meta = tape_.values[before].meta;
+  Node node;
+  node.kind = Node::Kind::kSum;
+  node.where = where_;
+  node.reads = {before, more};
+  const ValueId total = recorder_.new_value(meta, Category::kActivations, kNone);
+  node.outputs = {total};
+  const std::pair<ValueId, ValueId> overwrites[] = {{before, total}, {more, total}};
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0, {0, 3.0 * static_cast<double>(meta.bytes)},
+                   overwrites, "");
+  --shares_[tape_.values[before].storage];
+  ++shares_[tape_.values[total].storage];
+  grads_[target] = total;
+}
+
+void GradientPass::deliver(Handle* leaf, ValueId g) {
+  const ValueId plain = recorder_.in_layout(g, Layout{}, where_, scheduler::Phase::kBackward);
+  if (plain != g) shares_[tape_.values[plain].storage] = 1;
+  leaves_.push_back(leaf);
+  if (leaf->grad == nullptr) {
+    ValueId own = plain;
+    const bool exclusive = shares_[tape_.values[plain].storage] == 1 && tape_.values[plain].offset == 0 &&
+                           storages_[tape_.values[plain].storage].reproducible();
+    if (!exclusive) own = fill(plain, 0.0f);
+    const StorageId storage = tape_.values[own].storage;
+    storages_[storage].category = Category::kGradients;
+    storages_[storage].origin = Origin::kCarried;
+    storages_[storage].name = absl::StrCat(storages_[leaf->storage].name, ".grad");
+    Handle* grad = lifetimes_.new_leaf(Meta::plain(leaf->meta.shape), storage, leaf->where);
+    grad->value = own;
+    grad->generation = lifetimes_.generation();
+    ++grad->refs;
+    leaf->grad = grad;
+    if (exclusive) return;
+  }
+  Node node;
+  node.kind = Node::Kind::kAccumulate;
+  node.where = where_;
+  node.reads = {plain};
+  node.updates = {recorder_.value_of(leaf->grad, "backward", where_)};
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0,
+                   {0, 3.0 * static_cast<double>(tape_.values[plain].meta.bytes)}, {}, "");
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,224 @@
+// Leaves: what the tape reads and did not make, and reading and writing values from outside.
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "autograd/engine.h"
+#include "core/extents.h"
+
+namespace tidemark::detail {
+namespace {
+
+using memory::Extents;
+
+// Leaves made by the same line, of the same bytes, are likely to be the same thing in each step.
+std::uint64_t leaf_key(const Meta& meta, SourceLocation where) {
+  const std::string text = absl::StrCat(where.file, ":", where.line, ":", meta.bytes);
+  return XXH3_64bits(text.data(), text.size());
+}
+
+}  // namespace
+
+// Between steps it gets a place at once. In the middle of one it is an op like any other, so that whoever plans the
+// step makes room for it.
+void Engine::place_leaf(StorageId id, const Meta& meta, SourceLocation where) {
+  storages_[id].where = where;
+  storages_[id].key = leaf_key(meta, where);
+  if (!tape_.empty()) {
+    recorder_.leaf(id, meta, where);
+    run_recorded();
+    return;
+  }
+  if (!storages_.place_anywhere(id)) {
+    const std::int64_t pinned = storages_.arena().extents().taken_bytes();
+    const std::int64_t bytes = Extents::round_up(storages_[id].bytes);
+    storages_.destroy(id);
+    refuse({kNone, pinned + bytes, pinned, 0, bytes, 0}, where);
+  }
+  account_.note_fixed(storages_.fixed_bytes());
+}
+
+Tensor Engine::new_leaf(const Meta& meta, Category category, std::string_view name, SourceLocation where) {
+  let_go();
+  if (!tape_.empty() && tape_.alive_nodes == 0 && !updating_) end_generation();
+  const bool pinned = category == Category::kParameters || category == Category::kOptimizer;
+  const StorageId id = storages_.create(meta.bytes, category, pinned ? Origin::kPinned : Origin::kCarried);
+  storages_[id].name = std::string(name);
+  if (tape_.empty()) {
+    place_leaf(id, meta, where);
+    return Access::adopt(lifetimes_.new_leaf(meta, id, where));
+  }
+  Tensor tensor = Access::adopt(lifetimes_.new_leaf(meta, id, where));
+  place_leaf(id, meta, where);
+  return tensor;
+}
+
+// A number that has to lie in memory, because it is changed in place or has a gradient.
+void Engine::store_number(Handle* handle, SourceLocation where) {
+  if (handle->number == nullptr) return;
+  let_go();
+  const StorageId id = storages_.create(handle->meta.bytes, Category::kBatch, Origin::kCarried);
+  const std::unique_ptr<std::byte[]> elements = std::move(handle->number);
+  lifetimes_.store_number(handle, id);
+  place_leaf(id, handle->meta, where);
+  if (storages_.has_bytes())
+    std::memcpy(leaf_data(handle), elements.get(), static_cast<std::size_t>(handle->meta.bytes));
+}
+
+void Engine::make_parameter(Handle* handle, std::string_view name, SourceLocation where) {
+  let_go();
+  if (!tape_.empty() && tape_.alive_nodes == 0) end_generation();
+  store_number(handle, where);
+  Storage& storage = storages_[handle->storage];
+  storage.name = std::string(name);
+  storages_.set_category(handle->storage, Category::kParameters);
+  if (tape_.empty()) storage.origin = Origin::kPinned;  // else when the step ends
+  handle->parameter = true;
+  handle->requires_grad = true;
+}
+
+void Engine::set_requires_grad(Handle* handle, bool on, SourceLocation where) {
+  if (on) store_number(handle, where);
+  handle->requires_grad = on;
+  if (handle->generation == lifetimes_.generation()) handle->value = kNone;  // ops recorded from now on see the change
+  if (!on) zero_grad(handle);
+}
+
+void* Engine::leaf_data(const Handle* handle) {
+  if (handle->number != nullptr) return handle->number.get();
+  return storages_.data(handle->storage) + handle->offset;
+}
+
+bool Engine::is_resident(const Handle* handle) const {
+  if (handle->number != nullptr) return true;
+  return handle->lost == nullptr && storages_[lifetimes_.storage_of(handle)].resident();
+}
+
+Tensor Engine::detach(Handle* handle, SourceLocation where) {
+  if (handle->number != nullptr || handle->storage != kNone) {
+    if (handle->lost != nullptr) (void)recorder_.value_of(handle, "detach", where);
+    return Access::adopt(lifetimes_.copy_of(handle, where));
+  }
+  const ValueId of = recorder_.value_of(handle, "detach", where);
+  const ValueId value = recorder_.new_view(of, handle->meta, 0, tape_.values[of].producer);
+  return Access::adopt(lifetimes_.new_view(value, handle->meta, where));
+}
+
+void Engine::read(Handle* handle, void* out, std::int64_t bytes, SourceLocation where) {
+  if (handle->lost != nullptr) (void)recorder_.value_of(handle, "read", where);
+  const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
+  if (bytes != plain.bytes) {
+    throw ShapeError(absl::StrCat("[read] a tensor of shape ", plain.shape.to_string(), " and dtype ",
+                                  to_string(plain.dtype), " has ", plain.bytes, " bytes; the caller wants ", bytes,
+                                  " (at ", to_string(where), ")"));
+  }
+  if (!storages_.has_bytes()) {
+    std::memset(out, 0, static_cast<std::size_t>(bytes));
+    return;
+  }
+  if (handle->number != nullptr) {
+    std::memcpy(out, handle->number.get(), static_cast<std::size_t>(bytes));
+    return;
+  }
+  let_go();
+  const bool computed = lifetimes_.computed(handle);
+  const StorageId storage = lifetimes_.storage_of(handle);
+  // A read is an op, so that a plan of the step knows that the value is wanted here.
+  if (computed) {
+    recorder_.hold({&storage, 1}, where);
+    run_recorded();
+  }
+  const std::int64_t offset = computed ? tape_.values[handle->value].offset : handle->offset;
+  replay_.copy_out(handle->meta, storages_.data(storage) + offset, out);
+}
+
+void Engine::write(Handle* handle, const void* elements, std::int64_t bytes, SourceLocation where) {
+  if (!handle->leaf || handle->lost != nullptr) {
+    throw Error(absl::StrCat("[assign] only leaves can be overwritten; this value was computed at ",
+                             to_string(handle->where), " (at ", to_string(where), ")"));
+  }
+  if (bytes != handle->meta.bytes) {
+    throw ShapeError(absl::StrCat("[assign] a tensor of shape ", handle->meta.shape.to_string(), " has ",
+                                  handle->meta.bytes, " bytes; the caller gives ", bytes, " (at ", to_string(where),
+                                  ")"));
+  }
+  let_go();
+  if (handle->number == nullptr) {
+    const StorageId storage = handle->storage;
+    settle_held({&storage, 1}, false, "assign", where);
+  } else if (handle->generation == lifetimes_.generation()) {
+    handle->value = kNone;  // ops recorded from now on read the new elements
+  }
+  if (storages_.has_bytes()) std::memcpy(leaf_data(handle), elements, static_cast<std::size_t>(bytes));
+}
+
+// --- batches
+
+StorageId Engine::new_slot(std::int64_t bytes, std::function<void()> pause, SourceLocation where) {
+  let_go();
+  if (!tape_.empty() && tape_.alive_nodes == 0) end_generation();
+  const StorageId id = storages_.create(bytes, Category::kBatch, Origin::kFilled);
+  storages_[id].handles = 1;
+  Meta meta;
+  meta.bytes = bytes;
+  place_leaf(id, meta, where);
+  storages_.set_pause(id, std::move(pause));
+  return id;
+}
+
+Tensor Engine::new_batch(const Meta& meta, SourceLocation where) {
+  const StorageId id = new_slot(meta.bytes, nullptr, where);
+  Tensor front = Access::adopt(lifetimes_.new_leaf(meta, id, where));
+  --storages_[id].handles;  // the storage was born with one
+  return front;
+}
+
+void Engine::free_slot(StorageId id) {
+  --storages_[id].handles;
+  lifetimes_.check_ended(id);
+  if (!busy_) let_go();
+}
+
+void* Engine::slot_data(StorageId id) { return storages_.has_bytes() ? storages_.data(id) : nullptr; }
+
+// Whoever plans a step leaves alone what is pinned when it starts, and may move anything that an op of it made.
+bool Engine::stays_in_place(StorageId id) const {
+  const BufferId buffer = storages_[id].buffer;
+  return buffer == kNone || tape_.graph.buffers[buffer].pinned;
+}
+
+void Engine::release_batch(Handle* front) {
+  Storage& storage = storages_[front->storage];
+  // As with parameters: what an op of this step made stays what it is until the step ends.
+  if (stays_in_place(front->storage) && tape_.empty()) storage.origin = Origin::kCarried;
+}
+
+Handle* Engine::exchange_batch(Handle* front, StorageId& back, std::function<void()> pause, SourceLocation where) {
+  let_go();
+  const StorageId old = front->storage;
+  const bool pending = std::any_of(tape_.nodes.begin(), tape_.nodes.end(), [&](const Node& node) {
+    if (!node.alive || !node.requires_grad || node.retired) return false;
+    return std::any_of(node.inputs.begin(), node.inputs.end(),
+                       [&](ValueId input) { return tape_.values[input].storage == old; });
+  });
+  if (!pending) {
+    end_stretch({&old, 1}, "the next batch", where);
+    settle_held({&old, 1}, false, "the next batch", where);
+  }
+  if (pending || storages_[old].handles > 1) {
+    // The batch stays as it is, for whoever holds it, and the loader goes on in a new place.
+    const StorageId fresh = new_slot(storages_[old].bytes, std::move(pause), where);
+    Handle* next = lifetimes_.new_leaf(front->meta, back, front->where);
+    --storages_[back].handles;  // the loader's own
+    back = fresh;
+    release_batch(front);
+    return next;
+  }
+  storages_.exchange(old, back);
+  return front;
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,168 @@
+#include "autograd/replay.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "autograd/check.h"
+
+namespace tidemark::detail {
+namespace {
+
+using scheduler::Step;
+using Clock = std::chrono::steady_clock;
+
+void add_floats(const float* a, const float* b, float* out, std::int64_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) out[i] = a[i] + b[i];
+}
+
+}  // namespace
+
+Buf Replay::buf(ValueId id) {
+  const Value& value = tape_.values[id];
+  return {storages_.data(value.storage) + value.offset, &value.meta, false};
+}
+
+void Replay::run(std::span<const Step> steps, std::int64_t shift) {
+  for (const Step& step : steps) {
+    switch (step.kind) {
+      case Step::Kind::kDrop:
+        storages_.drop(tape_.buffer_storage[step.id]);
+        break;
+      case Step::Kind::kMove:
+        storages_.move(tape_.buffer_storage[step.id], step.offset + shift);
+        break;
+      case Step::Kind::kRun:
+        run_op(step, shift);
+        break;
+    }
+  }
+}
+
+void Replay::run_op(const Step& step, std::int64_t shift) {
+  Node& node = tape_.nodes[tape_.op_nodes[step.id]];
+  const scheduler::Op& op = tape_.graph.ops[step.id];
+  if (node.ran && op.once) return;  // a step that starts over: what it did is still there
+  const auto began = node.ran ? Clock::now() : Clock::time_point();
+
+  // Operands first: an output may take an operand's place.
+  std::vector<Buf> reads;
+  if (storages_.has_bytes()) {
+    for (ValueId id : node.reads) reads.push_back(buf(id));
+  }
+  for (const auto& [read, write] : step.overwrites) storages_.drop(tape_.buffer_storage[read]);
+  std::vector<bool> valid;
+  for (ValueId id : node.outputs) valid.push_back(storages_[tape_.values[id].storage].resident());
+  const scheduler::Placement* scratch_place = nullptr;
+  std::byte* scratch = nullptr;
+  for (const scheduler::Placement& place : step.places) {
+    if (place.buffer == scheduler::kScratch) {
+      scratch_place = &place;
+      scratch = storages_.take_scratch(place.offset + shift, op.scratch);
+    } else if (!storages_[tape_.buffer_storage[place.buffer]].resident()) {
+      storages_.place(tape_.buffer_storage[place.buffer], place.offset + shift);
+    }
+  }
+  account_.note_fixed(storages_.fixed_bytes());
+  if (storages_.has_bytes()) {
+    std::vector<Buf> outputs;
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      outputs.push_back(buf(node.outputs[i]));
+      outputs.back().valid = valid[i];
+    }
+    try {
+      run_kernel(node, reads, outputs, scratch);
+    } catch (...) {
+      if (scratch_place != nullptr) storages_.give_scratch(scratch_place->offset + shift);
+      rethrow_at(op.name, node.where);
+    }
+  }
+  if (scratch_place != nullptr) storages_.give_scratch(scratch_place->offset + shift);
+  if (verify_ && storages_.has_bytes()) verify(node);
+  if (node.ran) {
+    ++node.replays;
+    account_.recomputed(std::chrono::duration<double>(Clock::now() - began).count());
+  }
+  node.ran = true;
+}
+
+void Replay::run_kernel(const Node& node, std::span<const Buf> reads, std::span<const Buf> outputs,
+                        std::byte* scratch) {
+  switch (node.kind) {
+    case Node::Kind::kForward: {
+      Ctx ctx(machine_, node.prepared->state.get(), scratch, node.key, false);
+      node.any_op->forward(ctx, reads, outputs);
+      break;
+    }
+    case Node::Kind::kPart: {
+      Ctx ctx(machine_, node.prepared->state.get(), scratch, node.key, node.accumulate);
+      const std::size_t saved = node.prepared->parts[static_cast<std::size_t>(node.part)].saved.size();
+      const Buf total = node.accumulate ? buf(node.updates.front()) : Buf();
+      const std::span<const Buf> gx = node.accumulate ? std::span(&total, 1) : outputs;
+      node.any_op->backward(ctx, node.part, reads.first(saved), reads.subspan(saved), gx);
+      break;
+    }
+    case Node::Kind::kReorder:
+      machine_.run_reorder(*node.kernel, *reads[0].meta, reads[0].data, *outputs[0].meta, outputs[0].data, scratch);
+      break;
+    case Node::Kind::kSum:
+      add_floats(reads[0].as(), reads[1].as(), outputs[0].as(), outputs[0].meta->bytes / 4, machine_.threads());
+      break;
+    case Node::Kind::kAccumulate: {
+      const Buf total = buf(node.updates.front());
+      add_floats(total.as(), reads[0].as(), total.as(), total.numel(), machine_.threads());
+      break;
+    }
+    case Node::Kind::kFill:
+      std::fill_n(outputs[0].as(), outputs[0].meta->bytes / 4, node.fill);
+      break;
+    case Node::Kind::kNumber:
+      std::copy(node.number.begin(), node.number.end(), outputs[0].as<std::byte>());
+      break;
+    case Node::Kind::kHold:
+    case Node::Kind::kLeaf:
+      break;
+  }
+}
+
+void Replay::copy_out(const Meta& meta, const std::byte* from, void* to) {
+  if (meta.layout.plain()) {
+    std::memcpy(to, from, static_cast<std::size_t>(meta.bytes));
+    return;
+  }
+  const Meta plain = Meta::plain(meta.shape, meta.dtype);
+  const auto kernel = machine_.reorder(meta, plain);
+  if (kernel->scratch > 0) throw std::logic_error("a reorder wants scratch outside of the tape");
+  machine_.run_reorder(*kernel, meta, from, plain, to, nullptr);
+}
+
+void Replay::verify(const Node& node) {
+  if (!node.updates.empty() || node.kind == Node::Kind::kLeaf) return;
+  for (ValueId id : node.outputs) {
+    const Value& value = tape_.values[id];
+    Storage& storage = storages_[value.storage];
+    const std::byte* bytes = storages_.data(value.storage) + value.offset;
+    const std::int64_t plain = Meta::plain(value.meta.shape, value.meta.dtype).bytes;
+    std::vector<std::byte> elements;
+    if (value.meta.bytes != plain) {  // a padded layout: only elements count
+      elements.resize(static_cast<std::size_t>(plain));
+      copy_out(value.meta, bytes, elements.data());
+      bytes = elements.data();
+    }
+    const std::uint64_t hash = XXH3_64bits(bytes, static_cast<std::size_t>(plain));
+    if (storage.hashed && storage.hash != hash) {
+      throw Error(absl::StrCat("verify_replay: ", tape_.graph.ops[node.op].name, " at ", to_string(node.where),
+                               " gave other bits when it was computed again; a forward must be a pure function of its "
+                               "inputs, attributes and ctx.rng()"));
+    }
+    storage.hash = hash;
+    storage.hashed = true;
+  }
+}
+
+}  // namespace tidemark::detail

@@ -1,0 +1,40 @@
+// Replay: steps to kernels. An op that runs again is given the same operands, and so gives the same bits; verify_replay
+// checks that it does.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "autograd/account.h"
+#include "autograd/storages.h"
+#include "autograd/tape.h"
+#include "compute/machine.h"
+#include "tidemark/scheduler.h"
+
+namespace tidemark::detail {
+
+class Replay {
+ public:
+  Replay(Tape& tape, Storages& storages, compute::Machine& machine, Account& account, bool verify)
+      : tape_(tape), storages_(storages), machine_(machine), account_(account), verify_(verify) {}
+
+  // Carries the steps out. Throws what a kernel throws, with the op and the user's line.
+  void run(std::span<const scheduler::Step> steps, std::int64_t shift);
+  // Elements of a value, row-major, wherever it lies and in whatever layout.
+  void copy_out(const Meta& meta, const std::byte* from, void* to);
+
+ private:
+  void run_op(const scheduler::Step& step, std::int64_t shift);
+  void run_kernel(const Node& node, std::span<const Buf> reads, std::span<const Buf> outputs, std::byte* scratch);
+  void verify(const Node& node);
+  Buf buf(ValueId value);
+
+  Tape& tape_;
+  Storages& storages_;
+  compute::Machine& machine_;
+  Account& account_;
+  bool verify_;
+};
+
+}  // namespace tidemark::detail

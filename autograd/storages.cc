@@ -1,0 +1,178 @@
+#include "autograd/storages.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "core/extents.h"
+
+namespace tidemark::detail {
+
+using memory::Extents;
+
+Storages::Storages(std::optional<std::int64_t> budget, bool dry_run)
+    : dry_run_(dry_run), arena_(dry_run ? memory::Arena::without_memory(budget) : memory::Arena(budget)) {}
+
+StorageId Storages::create(std::int64_t bytes, Category category, Origin origin) {
+  StorageId id;
+  if (free_.empty()) {
+    id = static_cast<StorageId>(storages_.size());
+    storages_.emplace_back();
+  } else {
+    id = free_.back();
+    free_.pop_back();
+  }
+  Storage storage;
+  storage.bytes = std::max<std::int64_t>(bytes, 1);  // an empty value still has a place
+  storage.category = category;
+  storage.origin = origin;
+  storage.sequence = next_sequence_++;
+  (*this)[id] = std::move(storage);
+  return id;
+}
+
+void Storages::destroy(StorageId id) {
+  drop(id);
+  pauses_.erase(id);
+  (*this)[id] = Storage{};
+  free_.push_back(id);
+}
+
+std::byte* Storages::data(StorageId id) const {
+  if (!(*this)[id].resident()) throw std::logic_error("a kernel reads a discarded value");
+  return arena_.at((*this)[id].offset);
+}
+
+void Storages::place(StorageId id, std::int64_t offset) {
+  Storage& storage = (*this)[id];
+  arena_.place(pinned_end_ + offset, storage.bytes, id, storage.category);
+  storage.offset = pinned_end_ + offset;
+}
+
+void Storages::move(StorageId id, std::int64_t offset) {
+  Storage& storage = (*this)[id];
+  offset += pinned_end_;
+  if (!storage.resident() || storage.offset == offset) return;
+  arena_.move(storage.offset, offset);
+  storage.offset = offset;
+}
+
+void Storages::drop(StorageId id) {
+  Storage& storage = (*this)[id];
+  if (!storage.resident()) return;
+  arena_.release(storage.offset);
+  storage.offset = kNone;
+}
+
+std::byte* Storages::take_scratch(std::int64_t offset, std::int64_t bytes) {
+  arena_.place(pinned_end_ + offset, bytes, kNone, Category::kScratch);
+  return dry_run_ ? nullptr : arena_.at(pinned_end_ + offset);
+}
+
+void Storages::give_scratch(std::int64_t offset) { arena_.release(pinned_end_ + offset); }
+
+std::vector<StorageId> Storages::by_offset() const {
+  std::vector<StorageId> ids;
+  for (const auto& [offset, block] : arena_.extents().blocks()) ids.push_back(block.owner);
+  return ids;
+}
+
+void Storages::relocate(std::span<const Target> targets) {
+  std::vector<memory::Arena::Relocation> relocations;
+  for (const Target& target : targets) {
+    if ((*this)[target.id].offset == target.offset) continue;
+    if (const auto pause = pauses_.find(target.id); pause != pauses_.end()) pause->second();
+    relocations.push_back({(*this)[target.id].offset, target.offset});
+  }
+  arena_.relocate(relocations);
+  for (const Target& target : targets) (*this)[target.id].offset = target.offset;
+}
+
+void Storages::arrange(std::span<const Target> targets) {
+  std::vector<Target> absolute(targets.begin(), targets.end());
+  for (Target& target : absolute) target.offset += pinned_end_;
+  relocate(absolute);
+}
+
+std::int64_t Storages::pack_pinned() {
+  const std::vector<StorageId> ids = by_offset();
+  std::int64_t end = 0;
+  bool packed = true;
+  for (StorageId id : ids) {
+    if (!(*this)[id].pinned()) continue;
+    packed = packed && (*this)[id].offset == end;
+    end += Extents::round_up((*this)[id].bytes);
+  }
+  if (!packed) {
+    std::vector<Target> targets;
+    std::int64_t at = 0;
+    for (const bool pinned : {true, false}) {
+      for (StorageId id : ids) {
+        if ((*this)[id].pinned() != pinned) continue;
+        targets.push_back({id, at});
+        at += Extents::round_up((*this)[id].bytes);
+      }
+    }
+    relocate(targets);
+  }
+  pinned_end_ = end;
+  return arena_.extents().limit() - end;
+}
+
+std::vector<StorageId> Storages::carried() const {
+  std::vector<StorageId> ids;
+  for (StorageId id : by_offset()) {
+    if ((*this)[id].origin == Origin::kCarried) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end(),
+            [&](StorageId a, StorageId b) { return (*this)[a].sequence < (*this)[b].sequence; });
+  return ids;
+}
+
+bool Storages::place_anywhere(StorageId id) {
+  Storage& storage = (*this)[id];
+  auto offset = arena_.extents().best_fit(Extents::round_up(storage.bytes));
+  if (!offset) {
+    if (arena_.extents().free_bytes() < Extents::round_up(storage.bytes)) return false;
+    std::vector<Target> targets;
+    std::int64_t end = 0;
+    for (StorageId each : by_offset()) {
+      targets.push_back({each, end});
+      end += Extents::round_up((*this)[each].bytes);
+    }
+    relocate(targets);
+    offset = end;
+  }
+  arena_.place(*offset, storage.bytes, id, storage.category);
+  storage.offset = *offset;
+  return true;
+}
+
+void Storages::exchange(StorageId a, StorageId b) {
+  const std::int64_t at_a = (*this)[a].offset;
+  const std::int64_t at_b = (*this)[b].offset;
+  arena_.release(at_a);
+  arena_.release(at_b);
+  arena_.place(at_b, (*this)[a].bytes, a, (*this)[a].category);
+  arena_.place(at_a, (*this)[b].bytes, b, (*this)[b].category);
+  (*this)[a].offset = at_b;
+  (*this)[b].offset = at_a;
+}
+
+std::int64_t Storages::fixed_bytes() const {
+  const memory::Ledger& ledger = arena_.ledger();
+  return ledger.live(Category::kParameters) + ledger.live(Category::kGradients) + ledger.live(Category::kOptimizer) +
+         ledger.live(Category::kBatch);
+}
+
+void Storages::set_category(StorageId id, Category category) {
+  Storage& storage = (*this)[id];
+  storage.category = category;
+  if (!storage.resident()) return;
+  arena_.release(storage.offset);  // the same bytes, under another heading
+  arena_.place(storage.offset, storage.bytes, id, category);
+}
+
+void Storages::set_pause(StorageId id, std::function<void()> pause) { pauses_[id] = std::move(pause); }
+
+}  // namespace tidemark::detail
