@@ -208,7 +208,8 @@ Handle* Engine::exchange_batch(Handle* front, StorageId& back, std::function<voi
     end_stretch({&old, 1}, "the next batch", where);
     settle_held({&old, 1}, false, "the next batch", where);
   }
-  if (pending || storages_[old].handles > 1) {
+  const bool held = front->refs > 1 || storages_[old].handles > 1;  // beside the loader's own handle
+  if (pending || held) {
     // The batch stays as it is, for whoever holds it, and the loader goes on in a new place.
     const StorageId fresh = new_slot(storages_[old].bytes, std::move(pause), where);
     Handle* next = lifetimes_.new_leaf(front->meta, back, front->where);

@@ -54,39 +54,59 @@ void optimizer_step(Session& session, std::span<const Tensor> leaves, const std:
   session.engine().optimizer_step(leaves, update, where);
 }
 
-struct BatchSlot::Impl {
-  Engine& engine() const {
-    const Handle* handle = Access::handle(front);
-    if (handle->engine == nullptr) {
-      throw Error(absl::StrCat("[data] the session of the loader made at ", to_string(handle->where),
-                               " has ended; make one in the session that is to use its batches"));
-    }
-    handle->engine->check_thread("data", handle->where);
-    return *handle->engine;
+struct SessionTie::Impl {
+  Session* session = nullptr;  // null once it has ended
+  std::list<std::function<void()>>::iterator ending;
+};
+
+SessionTie::SessionTie(Session& session, std::function<void()> before_end) : impl_(std::make_unique<Impl>()) {
+  std::list<std::function<void()>>& endings = session.engine().endings();
+  impl_->session = &session;
+  impl_->ending = endings.insert(endings.end(), [impl = impl_.get(), before_end = std::move(before_end)] {
+    before_end();
+    impl->session = nullptr;
+  });
+}
+
+SessionTie::~SessionTie() {
+  if (impl_->session != nullptr) impl_->session->engine().endings().erase(impl_->ending);
+}
+
+Session& SessionTie::session(const char* what, SourceLocation where) const {
+  if (impl_->session == nullptr) {
+    throw Error(absl::StrCat("[", what, "] the session of the loader made at ", to_string(where),
+                             " has ended; make one in the session that is to use its batches"));
   }
+  impl_->session->engine().check_thread(what, where);
+  return *impl_->session;
+}
+
+struct BatchSlot::Impl {
+  Engine& engine() const { return *Access::handle(front)->engine; }
 
   Tensor front;
   StorageId back = kNone;
   std::function<void()> pause;
-  std::list<std::function<void()>>::iterator ending;
 };
 
+void BatchSlot::check(const Shape& shape, DType dtype, SourceLocation where) {
+  (void)plain_meta("data", shape, dtype, where);
+}
+
 BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> pause,
-                     std::function<void()> before_end, SourceLocation where)
+                     SourceLocation where)
     : impl_(std::make_unique<Impl>()) {
   Engine& engine = session.engine();
   const Meta meta = plain_meta("data", shape, dtype, where);
   impl_->pause = std::move(pause);
   impl_->front = engine.new_batch(meta, where);
   impl_->back = engine.new_slot(meta.bytes, impl_->pause, where);
-  impl_->ending = engine.endings().insert(engine.endings().end(), std::move(before_end));
 }
 
 BatchSlot::~BatchSlot() {
   if (impl_ == nullptr) return;
   Handle* front = Access::handle(impl_->front);
   if (front->engine == nullptr) return;
-  front->engine->endings().erase(impl_->ending);
   front->engine->release_batch(front);
   front->engine->free_slot(impl_->back);
 }

@@ -129,6 +129,7 @@ class Filler {
 };
 
 using tidemark::detail::BatchSlot;
+using tidemark::detail::SessionTie;
 
 Shape batched(std::int64_t batch, const Shape& example) {
   std::vector<std::int64_t> dims{batch};
@@ -140,14 +141,20 @@ Shape batched(std::int64_t batch, const Shape& example) {
 
 struct Loader::State {
   State(std::shared_ptr<const Source> the_source, const LoaderOptions& the_options, SourceLocation the_where)
-      : source(std::move(the_source)), options(the_options), where(the_where), filler(*source) {}
+      : source(checked(std::move(the_source), the_options, the_where)),
+        options(the_options),
+        where(the_where),
+        tie(Session::current(), [this] { filler.cancel(); }),
+        filler(*source) {}
 
+  static std::shared_ptr<const Source> checked(std::shared_ptr<const Source> source, const LoaderOptions& options,
+                                               SourceLocation where) {
+    BatchSlot::check(batched(options.batch, source->x_shape()), source->x_dtype(), where);
+    BatchSlot::check(batched(options.batch, source->y_shape()), source->y_dtype(), where);
+    return source;
+  }
   BatchSlot slot(const Shape& example, DType dtype) {
-    const auto end = [this] {
-      filler.cancel();
-      session_ended = true;
-    };
-    return {Session::current(), batched(options.batch, example), dtype, [this] { filler.pause(); }, end, where};
+    return {tie.session("data", where), batched(options.batch, example), dtype, [this] { filler.pause(); }, where};
   }
   std::int64_t batches() const {
     const std::int64_t whole = source->size() / options.batch;
@@ -163,7 +170,6 @@ struct Loader::State {
   }
   // Two batches of memory, from begin() to the end of the pass.
   void take_slots() {
-    if (std::exchange(session_ended, false)) give_slots_back();
     if (!x) x.emplace(slot(source->x_shape(), source->x_dtype()));
     if (!y) y.emplace(slot(source->y_shape(), source->y_dtype()));
   }
@@ -173,6 +179,7 @@ struct Loader::State {
     y.reset();
   }
   void begin() {
+    (void)tie.session("data", where);
     filler.wait();
     take_slots();
     ++epoch;
@@ -190,6 +197,7 @@ struct Loader::State {
   void advance() {
     ++position;
     batch = {};
+    (void)tie.session("data", where);
     if (position >= batches()) {
       give_slots_back();
       return;
@@ -206,12 +214,12 @@ struct Loader::State {
   std::shared_ptr<const Source> source;
   LoaderOptions options;
   SourceLocation where;
+  SessionTie tie;
   std::optional<BatchSlot> x, y;
   std::vector<std::int64_t> order;
   std::int64_t epoch = -1;
   std::int64_t position = -1;
-  bool session_ended = false;  // that of the slots
-  bool prefetched = false;     // the next batch is being written, or is there
+  bool prefetched = false;  // the next batch is being written, or is there
   Batch batch;
   Filler filler;  // last: its thread writes to the slots
 };

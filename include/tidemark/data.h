@@ -3,8 +3,9 @@
 //   for (const auto& [images, labels] : td::data::cifar10("data/cifar10", {.batch = 128, .shuffle = true})) ...
 //
 // A pass over a loader is one epoch. A source reads its files into host memory once; a thread of the loader writes the
-// next batch straight into the session's memory while the present one is used, so that two batches are reserved from
-// the budget when the loader is made. Files that are missing or damaged throw FileError naming the file and the byte.
+// next batch straight into the session's memory while the present one is used, so that a pass takes two batches from
+// the budget, from begin() to its end. A batch that the program keeps keeps its content, and its bytes. Files that are
+// missing or damaged throw FileError naming the file and the byte.
 #pragma once
 
 #include <array>

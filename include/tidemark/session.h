@@ -104,14 +104,30 @@ namespace detail {
 // its ops, and the step ends.
 void optimizer_step(Session& session, std::span<const Tensor> leaves, const std::function<void()>& update,
                     SourceLocation where);
+// Ties an object to a session that may end before it.
+class SessionTie {
+ public:
+  // `before_end` is called when the session ends, while its memory is still there.
+  SessionTie(Session& session, std::function<void()> before_end);
+  ~SessionTie();
+  SessionTie(const SessionTie&) = delete;
+  SessionTie& operator=(const SessionTie&) = delete;
+  // Throws Error where the session has ended, or belongs to another thread; `what` was made at `where`.
+  Session& session(const char* what, SourceLocation where) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 // For loaders: a batch leaf and the place that its next content is written to meanwhile. exchange() swaps the two.
+// After its session has ended a slot can only be destroyed.
 class BatchSlot {
  public:
+  // Throws ShapeError where such a batch cannot be.
+  static void check(const Shape& shape, DType dtype, SourceLocation where);
   // `pause` is called before back() moves, between steps: whoever writes there has finished when it returns.
-  // `before_end` is called when the session ends, while its memory is still there: whoever writes to back() stops then.
-  // After that the slot can only be destroyed; all else throws Error.
-  BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> pause,
-            std::function<void()> before_end, SourceLocation where);
+  BatchSlot(Session& session, const Shape& shape, DType dtype, std::function<void()> pause, SourceLocation where);
   ~BatchSlot();
   BatchSlot(BatchSlot&&) noexcept;
   BatchSlot& operator=(BatchSlot&&) = delete;
