@@ -25,7 +25,10 @@ function(tidemark_library name)
   target_link_libraries(tidemark_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
 endfunction()
 
-# A GoogleTest executable of one or more files; each case is one CTest test.
+# The tests that continuous integration also runs under sanitizers: those with the label of the same name.
+add_custom_target(sanitize)
+
+# A GoogleTest executable of one or more files, which is one CTest test.
 function(tidemark_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -34,4 +37,7 @@ function(tidemark_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900)
+  if("sanitize" IN_LIST ARG_LABELS)
+    add_dependencies(sanitize ${name})
+  endif()
 endfunction()

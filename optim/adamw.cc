@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "optim/kernels.h"
+#include "optim/table.h"
 #include "optim/update.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
@@ -45,6 +46,18 @@ std::shared_ptr<const AnyOp> AdamW::update(std::uint64_t slot) const {
       .step = {lr(), options_.beta1, options_.beta2, options_.eps, options_.weight_decay, steps()},
       .state = {.format = format_of(options_.state), .seed = seed(), .parameter = slot},
   });
+}
+
+NamedOptimizer adamw_optimizer() {
+  return {.name = "adamw",
+          .options = {NamedOption::number("lr", 3e-4, 0, 1e3, "learning rate"),
+                      NamedOption::number("weight-decay", 0.01, 0, 1, "decay of the weights, times the learning rate")},
+          .make = [](const std::vector<Parameter>& parameters, const NamedValues& values, DType state,
+                     SourceLocation where) -> std::unique_ptr<Optimizer> {
+            const AdamWOptions options = {
+                .lr = values.number("lr"), .weight_decay = values.number("weight-decay"), .state = state};
+            return std::make_unique<AdamW>(parameters, options, where);
+          }};
 }
 
 }  // namespace tidemark::optim

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "optim/kernels.h"
+#include "optim/table.h"
 #include "optim/update.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
@@ -43,6 +44,23 @@ std::shared_ptr<const AnyOp> SGD::update(std::uint64_t slot) const {
       .step = {lr(), options_.momentum, options_.weight_decay, options_.nesterov, steps()},
       .state = {.format = format_of(options_.state), .seed = seed(), .parameter = slot},
   });
+}
+
+NamedOptimizer sgd_optimizer() {
+  return {.name = "sgd",
+          .options = {NamedOption::number("lr", 0.01, 0, 1e3, "learning rate"),
+                      NamedOption::number("momentum", 0.9, 0, 0.9999, "part of the last update that goes on"),
+                      NamedOption::flag("nesterov", "Nesterov's momentum"),
+                      NamedOption::number("weight-decay", 0.01, 0, 1, "part of the weights added to gradients")},
+          .make = [](const std::vector<Parameter>& parameters, const NamedValues& values, DType state,
+                     SourceLocation where) -> std::unique_ptr<Optimizer> {
+            const SGDOptions options = {.lr = values.number("lr"),
+                                        .momentum = values.number("momentum"),
+                                        .nesterov = values.flag("nesterov"),
+                                        .weight_decay = values.number("weight-decay"),
+                                        .state = state};
+            return std::make_unique<SGD>(parameters, options, where);
+          }};
 }
 
 }  // namespace tidemark::optim

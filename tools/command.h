@@ -1,21 +1,26 @@
 // The subcommands: one file each.
 #pragma once
 
-#include <span>
+#include "tidemark/error.h"
+
+namespace CLI {
+class App;
+}
 
 namespace tidemark::tools {
 
 // What the process returns.
 enum ExitCode : int { kSuccess = 0, kFailure = 1, kImpossibleBudget = 2, kUsage = 64 };
 
-struct Command {
-  const char* name;
-  const char* summary;
-  int (*run)(std::span<const char* const> arguments);  // after the subcommand's name; errors are exceptions
+// The command line is wrong; the text says what is allowed.
+class UsageError : public Error {
+ public:
+  using Error::Error;
 };
 
-extern const Command kPlan;
-extern const Command kSimulate;
-extern const Command kTrain;
+// Each adds its subcommand, which runs when the command line that names it has been parsed.
+void add_train(CLI::App& app);
+void add_plan(CLI::App& app);
+void add_simulate(CLI::App& app);
 
 }  // namespace tidemark::tools

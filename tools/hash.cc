@@ -1,10 +1,11 @@
 #include "tools/hash.h"
 
-#include <algorithm>
-#include <array>
-#include <bit>
+#include <xxhash.h>
+
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <string_view>
 #include <vector>
 
@@ -13,42 +14,7 @@
 namespace tidemark::tools {
 namespace {
 
-constexpr std::uint64_t kPrime = 0x9FB21C651E98DF25u;
-
-// Four lanes, so that a core is limited by memory and not by the latency of a multiplication.
-class Hasher {
- public:
-  void add(const std::byte* bytes, std::size_t count) {
-    constexpr std::size_t kBlock = 8 * kLanes;
-    std::size_t at = 0;
-    for (; at + kBlock <= count; at += kBlock) {
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        std::uint64_t word;
-        std::memcpy(&word, bytes + at + 8 * lane, 8);
-        lanes_[lane] = step(lanes_[lane], word);
-      }
-    }
-    for (; at < count; at += 8) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes + at, std::min<std::size_t>(8, count - at));
-      lanes_[0] = step(lanes_[0], word);
-    }
-    lanes_[1] = step(lanes_[1], count);
-  }
-  std::uint64_t result() const {
-    std::uint64_t hash = 0;
-    for (const std::uint64_t lane : lanes_) hash = step(hash, lane);
-    return hash ^ (hash >> 32);
-  }
-
- private:
-  static constexpr std::size_t kLanes = 4;
-  static std::uint64_t step(std::uint64_t state, std::uint64_t word) {
-    const std::uint64_t mixed = (state ^ word) * kPrime;
-    return std::rotl(mixed, 29) + 0x2545F4914F6CDD1Du;
-  }
-  std::array<std::uint64_t, kLanes> lanes_{1, 2, 3, 4};
-};
+using State = std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)>;
 
 struct HashBits {
   static constexpr std::string_view name = "hash_bits";
@@ -61,11 +27,12 @@ struct HashBits {
     return prepared;
   }
   void forward(Ctx&, std::span<const Buf> in, std::span<const Buf> out) const {
-    Hasher hasher;
+    const State state(XXH3_createState(), &XXH3_freeState);
+    if (!state || XXH3_64bits_reset(state.get()) != XXH_OK) throw std::bad_alloc();
     for (const Buf& buf : in) {
-      hasher.add(buf.as<std::byte>(), static_cast<std::size_t>(buf.numel() * size_of(buf.meta->dtype)));
+      XXH3_64bits_update(state.get(), buf.data, static_cast<std::size_t>(buf.numel() * size_of(buf.meta->dtype)));
     }
-    const std::uint64_t hash = hasher.result();
+    const std::uint64_t hash = XXH3_64bits_digest(state.get());
     std::memcpy(out[0].data, &hash, sizeof hash);
   }
 };

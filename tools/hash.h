@@ -1,5 +1,5 @@
-// A 64-bit hash of tensors' exact bits, element by element in row-major order. It is an op, so that it reads them where
-// they lie: nothing is copied out, and the bytes of the process are those of training.
+// XXH3 (64 bits) of tensors' exact bits, element by element in row-major order. It is an op, so that it reads them
+// where they lie: nothing is copied out, and the bytes of the process are those of training.
 #pragma once
 
 #include <cstdint>

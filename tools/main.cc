@@ -1,40 +1,47 @@
 // tidemark: the command.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <span>
 #include <string>
-#include <string_view>
 
 #include "tidemark/error.h"
 #include "tools/command.h"
-#include "tools/options.h"
 
 namespace tidemark::tools {
 namespace {
 
-const Command* const kCommands[] = {&kTrain, &kPlan, &kSimulate};
-
-std::string help() {
-  std::string out = "usage: tidemark COMMAND [options]\n\ncommands:\n";
-  for (const Command* command : kCommands) {
-    std::string name = command->name;
-    name.resize(12, ' ');
-    out += "  " + name + command->summary + "\n";
+// What was not understood, and what could have been said in its place.
+std::string explain_extras(const CLI::App& app) {
+  if (app.get_subcommands().empty()) return "there is no command '" + app.remaining().front() + "'\n\n" + app.help();
+  const CLI::App& command = *app.get_subcommands().front();
+  std::string text = "tidemark " + command.get_name() + " has no option " + command.remaining().front() + "; it has:";
+  for (const CLI::Option* option : command.get_options()) {
+    if (option != command.get_help_ptr()) text += " " + option->get_name();
   }
-  return out + "\n'tidemark COMMAND --help' lists the options of one.\n";
+  return text + " --help";
 }
 
-int run(std::span<const char* const> arguments) {
-  if (arguments.empty()) throw UsageError("a command is missing\n\n" + help());
-  const std::string_view name = arguments.front();
-  if (name == "--help" || name == "-h" || name == "help") {
-    std::fputs(help().c_str(), stdout);
-    return kSuccess;
+void run(int argc, char** argv) {
+  CLI::App app("Trains neural networks inside a memory budget stated in bytes.", "tidemark");
+  app.set_version_flag("--version", "tidemark " TIDEMARK_VERSION);
+  app.footer("'tidemark COMMAND --help' lists the options of one.");
+  app.require_subcommand(0, 1);
+  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_train(app);
+  add_plan(app);
+  add_simulate(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // for help or the version
+    app.exit(asked);
+    return;
+  } catch (const CLI::ExtrasError&) {
+    throw UsageError(explain_extras(app));
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
   }
-  for (const Command* command : kCommands) {
-    if (name == command->name) return command->run(arguments.subspan(1));
-  }
-  throw UsageError("there is no command '" + std::string(name) + "'\n\n" + help());
+  if (app.get_subcommands().empty()) throw UsageError("a command is missing\n\n" + app.help());
 }
 
 int complain(const char* kind, const char* text, ExitCode code) {
@@ -49,10 +56,9 @@ int complain(const char* kind, const char* text, ExitCode code) {
 int main(int argc, char** argv) {
   using namespace tidemark;
   try {
-    const int code =
-        tools::run(std::span<const char* const>(argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0)));
+    tools::run(argc, argv);
     const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-    return written ? code : tools::complain("error", "standard output cannot be written", tools::kFailure);
+    return written ? tools::kSuccess : tools::complain("error", "standard output cannot be written", tools::kFailure);
   } catch (const tools::UsageError& error) {
     return tools::complain("tidemark", error.what(), tools::kUsage);
   } catch (const BudgetError& error) {

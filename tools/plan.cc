@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,9 +10,8 @@
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/units.h"
+#include "tools/arguments.h"
 #include "tools/command.h"
-#include "tools/graph_budget.h"
-#include "tools/options.h"
 
 namespace tidemark::tools {
 namespace {
@@ -20,44 +20,19 @@ struct PlanCommand {
   std::string graph;
   std::string budget;
   bool sweep = false;
-  std::string budgets;
+  std::vector<std::string> budgets{"90%", "80%", "70%", "60%", "50%", "40%", "30%", "20%", "10%"};
   std::string effort = "default";
   bool no_place = false;
   std::int64_t seed = 1;
   std::string out;
 };
 
-bool parse(std::span<const char* const> arguments, PlanCommand& command) {
-  OptionTable table("tidemark plan", "Plans what a program keeps, discards and computes again inside a memory budget.");
-  table.text("graph", "FILE", "the program, in the format of docs/scheduler.md", command.graph);
-  table.text("budget", "SIZE", std::string("what it may take: ") + kBudgetForms, command.budget);
-  table.flag("sweep", "a table of many budgets in place of one plan", command.sweep);
-  table.text("budgets", "LIST", "the budgets of --sweep [90%,80%,...,10%]", command.budgets);
-  table.choice("effort", "how long to search", command.effort, {"default", "high"});
-  table.flag("no-place", "bound live bytes only, without offsets", command.no_place);
-  table.integer("seed", "of the search; the same seed gives the same plan", command.seed, 0, std::int64_t{1} << 40);
-  table.text("out", "FILE", "where the plan goes", command.out);
-  if (table.parse(arguments)) {
-    std::fputs((table.help() + "\nexit codes: 0 planned, 1 error, 2 impossible budget, 64 wrong usage\n").c_str(),
-               stdout);
-    return false;
-  }
-  if (command.graph.empty()) throw UsageError("--graph FILE is needed");
-  if (command.sweep == table.given("budget")) throw UsageError("give --budget SIZE or --sweep");
-  if (command.sweep && table.given("out")) throw UsageError("--out takes one plan; --sweep makes many");
-  if (!command.sweep && table.given("budgets")) throw UsageError("--budgets is for --sweep");
-  return true;
-}
-
 double percent(double part, double whole) { return whole > 0 ? 100 * (part / whole - 1) : 0; }
 
 void sweep(const scheduler::Graph& graph, const PlanCommand& command, const scheduler::PlanOptions& options) {
   std::vector<std::int64_t> budgets;
   const std::int64_t peak = scheduler::peak_without_recomputation(graph);
-  for (const std::string& text :
-       split(command.budgets.empty() ? "90%,80%,70%,60%,50%,40%,30%,20%,10%" : command.budgets)) {
-    budgets.push_back(budget_of(text, peak));
-  }
+  for (const std::string& text : command.budgets) budgets.push_back(budget_of(text, peak));
   std::vector<std::size_t> order(budgets.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return budgets[a] < budgets[b]; });
@@ -120,9 +95,7 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
   }
 }
 
-int run(std::span<const char* const> arguments) {
-  PlanCommand command;
-  if (!parse(arguments, command)) return kSuccess;
+void run(const PlanCommand& command) {
   const scheduler::Graph graph = scheduler::read_graph(command.graph);
   scheduler::PlanOptions options;
   options.effort = command.effort == "high" ? scheduler::Effort::kHigh : scheduler::Effort::kDefault;
@@ -130,7 +103,7 @@ int run(std::span<const char* const> arguments) {
   options.seed = static_cast<std::uint64_t>(command.seed);
   if (command.sweep) {
     sweep(graph, command, options);
-    return kSuccess;
+    return;
   }
   const std::int64_t budget = budget_of(command.budget, scheduler::peak_without_recomputation(graph));
   const scheduler::Plan plan = scheduler::plan(graph, budget, options);
@@ -142,11 +115,35 @@ int run(std::span<const char* const> arguments) {
               format_bytes(plan.live_peak).c_str());
   if (plan.placed) std::printf(", reserved %s", format_bytes(plan.reserved_peak).c_str());
   std::printf("\n");
-  return kSuccess;
 }
 
 }  // namespace
 
-const Command kPlan = {"plan", "plan a graph file for a budget", run};
+void add_plan(CLI::App& app) {
+  const auto plan = std::make_shared<PlanCommand>();
+  CLI::App& command =
+      *app.add_subcommand("plan", "Plans what a program keeps, discards and computes again inside a budget.");
+  command.option_defaults()->always_capture_default();
+  command.footer(kExitCodes);
+  add_text(command, "--graph", "FILE", plan->graph, "the program, in the format of docs/scheduler.md")->required();
+  CLI::Option* budget =
+      add_text(command, "--budget", "SIZE", plan->budget, std::string("what it may take: ") + kBudgetForms);
+  CLI::Option* sweep =
+      command.add_flag("--sweep", plan->sweep, "a table of many budgets in place of one plan")->excludes(budget);
+  command.add_option("--budgets", plan->budgets, "those of --sweep, with commas between them")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST")
+      ->needs(sweep);
+  add_choice(command, "--effort", plan->effort, {"default", "high"}, "how long to search");
+  command.add_flag("--no-place", plan->no_place, "bound live bytes only, without offsets");
+  add_whole(command, "--seed", plan->seed, 0, std::int64_t{1} << 40,
+            "of the search; the same seed gives the same plan");
+  add_text(command, "--out", "FILE", plan->out, "where the plan goes")->excludes(sweep);
+  command.callback([plan] {
+    if (!plan->sweep && plan->budget.empty()) throw UsageError("give --budget SIZE or --sweep");
+    run(*plan);
+  });
+}
 
 }  // namespace tidemark::tools

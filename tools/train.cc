@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -12,11 +13,11 @@
 #include "tidemark/ops.h"
 #include "tidemark/session.h"
 #include "tidemark/units.h"
+#include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/evaluate.h"
 #include "tools/hash.h"
 #include "tools/json_log.h"
-#include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/training.h"
 #include "tools/workload.h"
@@ -29,48 +30,24 @@ using Json = nlohmann::ordered_json;
 struct TrainOptions {
   WorkloadOptions workload;
   OptimizerOptions optimizer;
-  std::int64_t steps = 0;
-  std::int64_t epochs = 0;
-  std::string budget_text = "none";
-  std::optional<std::int64_t> budget;
+  std::optional<std::int64_t> steps, epochs;
+  std::string budget = "none";
   std::int64_t threads = 0;
   bool evaluate = false;
-  std::int64_t sample = 0;
+  std::optional<std::int64_t> sample;
   std::string json;
 };
 
-// False where only help was asked for.
-bool parse(std::span<const char* const> arguments, TrainOptions& options) {
-  OptionTable table("tidemark train", "Trains a built-in model inside a memory budget.");
-  add_workload_options(table, options.workload);
-  add_optimizer_options(table, options.optimizer);
-  table.heading("How long, and on what");
-  table.integer("steps", "optimizer steps (100 where neither this nor --epochs is given)", options.steps, 1,
-                std::int64_t{1} << 40);
-  table.integer("epochs", "passes over the data, in place of --steps", options.epochs, 1, std::int64_t{1} << 30);
-  table.text("budget", "SIZE", "all bytes that training may take: 512MiB, 1.5GiB, ..., or none [none]",
-             options.budget_text);
-  table.integer("threads", "compute threads; 0: every CPU of the process", options.threads, 0, 1024);
-  table.heading("What is said");
-  table.flag("evaluate", "measure the test split at the end", options.evaluate);
-  table.integer("sample", "gpt: print this many tokens that the model writes", options.sample, 1,
-                std::int64_t{1} << 20);
-  table.text("json", "FILE", "an object a step and a last one with the summary", options.json);
-  if (table.parse(arguments)) {
-    std::fputs((table.help() + "\nexit codes: 0 done, 1 error, 2 impossible budget, 64 wrong usage\n").c_str(), stdout);
-    return false;
+// Throws UsageError.
+std::optional<std::int64_t> parse_budget(const std::string& text) {
+  if (text == "none") return std::nullopt;
+  try {
+    const std::int64_t bytes = parse_bytes(text);
+    if (bytes > 0) return bytes;
+  } catch (const Error& error) {
+    throw UsageError("--budget: " + std::string(error.what()) + ", or none");
   }
-  if (table.given("steps") && table.given("epochs")) throw UsageError("give --steps or --epochs, not both");
-  if (table.given("sample") && options.workload.model != "gpt") throw UsageError("--sample is for --model gpt");
-  if (options.budget_text != "none") {
-    try {
-      options.budget = parse_bytes(options.budget_text);
-    } catch (const Error& error) {
-      throw UsageError("--budget: " + std::string(error.what()) + ", or none");
-    }
-    if (*options.budget <= 0) throw UsageError("--budget must be more than 0, or none");
-  }
-  return true;
+  throw UsageError("--budget must be more than 0, or none");
 }
 
 Json step_line(const StepReport& step, const Report& report, const Training::Result& result) {
@@ -94,29 +71,28 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-int train(std::span<const char* const> arguments) {
-  TrainOptions options;
-  if (!parse(arguments, options)) return kSuccess;
+void train(const TrainOptions& options) {
+  const std::optional<std::int64_t> budget = parse_budget(options.budget);
+  check_named("--optimizer", optim::optimizers(), options.optimizer.kind, options.optimizer.options);
   Workload workload(options.workload);
+  if (options.sample && !workload.is_text()) throw UsageError("--sample is for a --model that reads text");
   if (options.evaluate) (void)workload.test();  // missing files are an error now, not after training
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
-  if (options.budget) require_feasible(workload, options.optimizer, batch, threads, *options.budget);
+  if (budget) require_feasible(workload, options.optimizer, batch, threads, *budget);
   JsonLog log(options.json);
 
-  Session session(
-      {.budget = options.budget, .threads = threads, .seed = static_cast<std::uint64_t>(options.workload.seed)});
+  Session session({.budget = budget, .threads = threads, .seed = static_cast<std::uint64_t>(options.workload.seed)});
   Training training(workload, options.optimizer, batch, log.enabled());
-  std::int64_t steps = options.steps > 0 ? options.steps : 100;
-  if (options.epochs > 0) steps = options.epochs * training.batches();
+  const std::int64_t steps = options.epochs ? *options.epochs * training.batches() : options.steps.value_or(100);
   std::printf("%s: %lld parameters, batch %lld, %lld steps, budget %s\n", options.workload.model.c_str(),
               static_cast<long long>(training.parameters()), static_cast<long long>(batch),
-              static_cast<long long>(steps), options.budget ? format_bytes(*options.budget).c_str() : "none");
+              static_cast<long long>(steps), budget ? format_bytes(*budget).c_str() : "none");
 
   std::vector<double> seconds;
   float loss = 0;
   {
-    Progress progress(stdout, isatty(STDOUT_FILENO) != 0, steps, options.budget);
+    Progress progress(stdout, isatty(STDOUT_FILENO) != 0, steps, budget);
     for (std::int64_t i = 1; i <= steps; ++i) {
       const Training::Result result = training.step(static_cast<double>(i - 1) / static_cast<double>(steps));
       const Report report = session.report();
@@ -159,17 +135,41 @@ int train(std::span<const char* const> arguments) {
     std::printf("test: loss %.4f, %.2f %% of %lld right\n", evaluation.loss, 100 * evaluation.accuracy,
                 static_cast<long long>(evaluation.targets));
   }
-  if (options.sample > 0) {
-    const std::string text = sample_text(training.model(), options.workload.context, options.sample,
+  if (options.sample) {
+    const std::string text = sample_text(training.model(), workload.context(), *options.sample,
                                          static_cast<std::uint64_t>(options.workload.seed));
     std::printf("--- a sample\n%s\n---\n", text.c_str());
   }
   log.write(summary);
-  return kSuccess;
 }
 
 }  // namespace
 
-const Command kTrain = {"train", "train a built-in model inside a memory budget", &train};
+void add_train(CLI::App& app) {
+  const auto options = std::make_shared<TrainOptions>();
+  CLI::App& command = *app.add_subcommand("train", "Trains a built-in model inside a memory budget.");
+  command.option_defaults()->always_capture_default();
+  command.footer(kExitCodes);
+  add_workload_options(command, options->workload);
+  add_optimizer_options(command, options->optimizer);
+  const char* group = "How long, and on what";
+  CLI::Option* steps =
+      add_whole(command, "--steps", options->steps, "100", 1, std::int64_t{1} << 40, "optimizer steps")->group(group);
+  add_whole(command, "--epochs", options->epochs, "", 1, std::int64_t{1} << 30, "passes over the data")
+      ->excludes(steps)
+      ->group(group);
+  add_text(command, "--budget", "SIZE", options->budget,
+           "all bytes that training may take: 512MiB, 1.5GiB, ..., or none")
+      ->group(group);
+  add_whole(command, "--threads", options->threads, 0, 1024, "compute threads; 0: every CPU of the process")
+      ->group(group);
+  group = "What is said";
+  command.add_flag("--evaluate", options->evaluate, "measure the test split at the end")->group(group);
+  add_whole(command, "--sample", options->sample, "", 1, std::int64_t{1} << 20,
+            "print this many tokens that the model writes")
+      ->group(group);
+  add_text(command, "--json", "FILE", options->json, "an object a step and a last one with the summary")->group(group);
+  command.callback([options] { train(*options); });
+}
 
 }  // namespace tidemark::tools

@@ -6,27 +6,11 @@
 
 #include "tidemark/session.h"
 #include "tidemark/units.h"
+#include "tools/arguments.h"
 #include "tools/hash.h"
 
 namespace tidemark::tools {
 namespace {
-
-std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<Parameter>& parameters,
-                                                 const OptimizerOptions& options) {
-  const DType state = options.state == "f16" ? f16 : f32;
-  const auto weight_decay = static_cast<float>(options.weight_decay);
-  if (options.kind == "sgd") {
-    return std::make_unique<optim::SGD>(parameters,
-                                        optim::SGDOptions{.lr = static_cast<float>(options.lr >= 0 ? options.lr : 0.01),
-                                                          .momentum = static_cast<float>(options.momentum),
-                                                          .weight_decay = weight_decay,
-                                                          .state = state});
-  }
-  return std::make_unique<optim::AdamW>(
-      parameters,
-      optim::AdamWOptions{
-          .lr = static_cast<float>(options.lr >= 0 ? options.lr : 3e-4), .weight_decay = weight_decay, .state = state});
-}
 
 // The smallest budget that the planner knows for the graph.
 std::int64_t smallest_budget(const scheduler::Graph& graph) {
@@ -67,21 +51,21 @@ std::string most_demanding_op(const DryRun& run) {
 
 }  // namespace
 
-void add_optimizer_options(OptionTable& table, OptimizerOptions& options) {
-  table.heading("How it is optimized");
-  table.choice("optimizer", "the optimizer", options.kind, {"adamw", "sgd"});
-  table.choice("state", "how its moments are kept", options.state, {"f16", "f32"});
-  table.number("lr", "learning rate [adamw 3e-4, sgd 0.01]", options.lr, 0, 1e3);
-  table.choice("schedule", "of the learning rate: constant, or linear: falling to 0 at the end", options.schedule,
-               {"constant", "linear"});
-  table.number("momentum", "sgd: momentum", options.momentum, 0, 0.9999);
-  table.number("weight-decay", "weight decay", options.weight_decay, 0, 1);
+void add_optimizer_options(CLI::App& app, OptimizerOptions& options) {
+  const char* group = "How it is optimized";
+  add_choice(app, "--optimizer", options.kind, list_names(optim::optimizers()), "the optimizer")->group(group);
+  add_named_options(app, optim::optimizers(), group, options.options);
+  add_choice(app, "--state", options.state, {"f16", "f32"}, "how its moments are kept")->group(group);
+  add_choice(app, "--schedule", options.schedule, {"constant", "linear"},
+             "of the learning rate: constant, or falling to 0 at the end")
+      ->group(group);
 }
 
 Training::Training(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, bool hashes)
     : model_(workload.make_model()),
       parameters_(model_.parameters()),
-      optimizer_(make_optimizer(parameters_, optimizer)),
+      optimizer_(
+          optim::make_optimizer(optimizer.kind, parameters_, optimizer.options, optimizer.state == "f16" ? f16 : f32)),
       first_lr_(optimizer_->lr()),
       linear_(optimizer.schedule == "linear"),
       hashes_(hashes) {

@@ -11,20 +11,21 @@
 #include "tidemark/optim.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
-#include "tools/options.h"
 #include "tools/workload.h"
+
+namespace CLI {
+class App;
+}
 
 namespace tidemark::tools {
 
 struct OptimizerOptions {
   std::string kind = "adamw";
+  NamedValues::Given options;
   std::string state = "f16";
-  double lr = -1;  // below 0: 3e-4 for adamw, 0.01 for sgd
-  double momentum = 0.9;
-  double weight_decay = 0.01;
   std::string schedule = "constant";
 };
-void add_optimizer_options(OptionTable& table, OptimizerOptions& options);
+void add_optimizer_options(CLI::App& app, OptimizerOptions& options);
 
 class Training {
  public:

@@ -3,12 +3,14 @@
 #include <limits>
 #include <vector>
 
-#include "tidemark/models.h"
+#include "tidemark/session.h"
+#include "tools/arguments.h"
 
 namespace tidemark::tools {
 namespace {
 
 constexpr std::int64_t kMost = std::int64_t{1} << 30;
+constexpr std::int64_t kImage = 32, kChannels = 3, kClasses = 10, kVocabulary = 256, kContext = 64;
 
 // "mnist:DIR" is the kind and what it is read from.
 struct DataSpec {
@@ -24,55 +26,77 @@ DataSpec parse_data(const std::string& text) {
   throw UsageError("--data is '" + text + "', but can be: synthetic, mnist:DIR, cifar10:DIR, text:FILE");
 }
 
-std::int64_t or_default(std::int64_t value, std::int64_t otherwise) { return value > 0 ? value : otherwise; }
-
-float dropout(const WorkloadOptions& options, float otherwise) {
-  return options.dropout < 0 ? otherwise : static_cast<float>(options.dropout);
+std::string describe_models() {
+  std::string text;
+  for (const nn::NamedModel& model : nn::models()) {
+    text += (text.empty() ? "" : "\n") + model.name + ": " + model.summary;
+  }
+  return text;
 }
 
 }  // namespace
 
-void add_workload_options(OptionTable& table, WorkloadOptions& options) {
-  table.heading("What is trained");
-  table.choice("model", "the model", options.model, {"mlp", "small-cnn", "vgg16", "gpt"});
-  table.text("data", "SPEC", "synthetic, mnist:DIR, cifar10:DIR or text:FILE (gpt) [synthetic]", options.data);
-  table.integer("batch", "examples a step", options.batch, 1, kMost);
-  table.integer("seed", "of initial weights, dropout, the data's order and synthetic data", options.seed, 0,
-                std::numeric_limits<std::int64_t>::max());
-  table.heading("Sizes of the model");
-  table.integer("width", "mlp: hidden units [256]; small-cnn, vgg16: channels of the first layer [32, 64]; gpt [128]",
-                options.width, 1, 1 << 20);
-  table.integer("layers", "mlp: hidden layers [2]; gpt: blocks [4]", options.layers, 1, 10000);
-  table.integer("heads", "gpt: attention heads", options.heads, 1, 1 << 16);
-  table.integer("context", "gpt: tokens of a row", options.context, 1, 1 << 20);
-  table.flag("batch-norm", "vgg16: batch normalisation after each convolution", options.batch_norm);
-  table.number("dropout", "small-cnn [0.25], vgg16 [0.5], gpt [0.1]: probability", options.dropout, 0, 0.99);
-  table.heading("Sizes of synthetic data");
-  table.integer("image", "height and width of the images", options.image, 1, 1 << 14);
-  table.integer("channels", "channels of the images", options.channels, 1, 1 << 14);
-  table.integer("classes", "classes of the images", options.classes, 2, 1 << 20);
-  table.integer("vocabulary", "different tokens", options.vocabulary, 2, 1 << 24);
+void add_workload_options(CLI::App& app, WorkloadOptions& options) {
+  add_choice(app, "--model", options.model, list_names(nn::models()), describe_models())->group("What is trained");
+  add_text(app, "--data", "SPEC", options.data, "synthetic, mnist:DIR, cifar10:DIR or text:FILE")
+      ->group("What is trained");
+  add_whole(app, "--batch", options.batch, 1, kMost, "examples a step")->group("What is trained");
+  add_whole(app, "--seed", options.seed, 0, std::numeric_limits<std::int64_t>::max(),
+            "of initial weights, dropout, the data's order and synthetic data")
+      ->group("What is trained");
+  add_named_options(app, nn::models(), "Sizes of the model", options.model_options);
+  const auto size = [&](const char* name, std::optional<std::int64_t>& target, std::int64_t otherwise,
+                        std::int64_t least, std::int64_t most, const char* help) {
+    add_whole(app, name, target, std::to_string(otherwise), least, most, help)->group("Sizes of the data");
+  };
+  size("--image", options.image, kImage, 1, 1 << 14, "synthetic images: height and width");
+  size("--channels", options.channels, kChannels, 1, 1 << 14, "synthetic images: channels");
+  size("--classes", options.classes, kClasses, 2, 1 << 20, "synthetic images: classes");
+  size("--vocabulary", options.vocabulary, kVocabulary, 2, 1 << 24, "synthetic text: different tokens");
+  size("--context", options.context, kContext, 1, 1 << 20, "text: tokens of a row");
 }
 
-Workload::Workload(const WorkloadOptions& options) : options_(options) {
-  const DataSpec spec = parse_data(options_.data);
-  if (is_text() && spec.kind != "synthetic" && spec.kind != "text") {
-    throw UsageError("--model gpt reads text: --data can be synthetic or text:FILE");
-  }
-  if (!is_text() && spec.kind == "text") {
-    throw UsageError("--model " + options_.model + " reads images: --data can be synthetic, mnist:DIR or cifar10:DIR");
-  }
-  if (options_.model == "small-cnn" && spec.kind == "synthetic" && options_.image < 4) {
-    throw UsageError("--image is '" + std::to_string(options_.image) + "', but small-cnn needs at least 4");
-  }
-  if (is_text() && or_default(options_.width, 128) % options_.heads != 0) {
-    throw UsageError("--heads is '" + std::to_string(options_.heads) + "', but must divide the width of " +
-                     std::to_string(or_default(options_.width, 128)));
-  }
+Workload::Workload(const WorkloadOptions& options)
+    : options_(options), model_(&find_named(nn::models(), "model", options.model, {})) {
+  check_named("--model", nn::models(), options_.model, options_.model_options);
+  check_data();
   train_ = read(data::Split::kTrain);
   if (options_.batch > train_->size()) {
     throw UsageError("--batch is '" + std::to_string(options_.batch) + "', but the training data has " +
                      std::to_string(train_->size()) + " examples");
+  }
+  check_model();
+}
+
+void Workload::check_data() const {
+  const DataSpec spec = parse_data(options_.data);
+  const bool synthetic = spec.kind == "synthetic";
+  if (is_text() && !synthetic && spec.kind != "text") {
+    throw UsageError("--model " + options_.model + " reads text: --data can be synthetic or text:FILE");
+  }
+  if (!is_text() && spec.kind == "text") {
+    throw UsageError("--model " + options_.model + " reads images: --data can be synthetic, mnist:DIR or cifar10:DIR");
+  }
+  const auto only = [&](const char* name, const std::optional<std::int64_t>& value, bool applies, const char* to) {
+    if (!value || applies) return;
+    throw UsageError(std::string(name) + " is for " + to + ", not for --model " + options_.model + " --data " +
+                     options_.data);
+  };
+  only("--image", options_.image, synthetic && !is_text(), "synthetic images");
+  only("--channels", options_.channels, synthetic && !is_text(), "synthetic images");
+  only("--classes", options_.classes, synthetic && !is_text(), "synthetic images");
+  only("--vocabulary", options_.vocabulary, synthetic && is_text(), "synthetic text");
+  only("--context", options_.context, is_text(), "text");
+}
+
+// Whether the options fit each other and the data is for the model to say; nothing runs and no memory is taken.
+void Workload::check_model() const {
+  const Session session({.threads = 1, .dry_run = true});
+  try {
+    (void)make_model();
+  } catch (const ShapeError& error) {
+    const std::string text = error.what();
+    throw UsageError("--model " + options_.model + " with these options: " + text.substr(0, text.rfind(" (at ")));
   }
 }
 
@@ -81,51 +105,31 @@ const std::shared_ptr<const data::Source>& Workload::test() {
   return test_;
 }
 
+std::int64_t Workload::context() const { return options_.context.value_or(kContext); }
+
+std::int64_t Workload::classes() const {
+  if (is_text()) return options_.vocabulary.value_or(kVocabulary);
+  return options_.classes.value_or(kClasses);
+}
+
 std::shared_ptr<const data::Source> Workload::read(data::Split split) const {
   const DataSpec spec = parse_data(options_.data);
   const auto seed = static_cast<std::uint64_t>(options_.seed);
   if (spec.kind == "mnist") return data::mnist_source(spec.path, split);
   if (spec.kind == "cifar10") return data::cifar10_source(spec.path, split);
-  if (spec.kind == "text") return data::text_source(spec.path, split, {.context = options_.context, .seed = seed});
+  if (spec.kind == "text") return data::text_source(spec.path, split, {.context = context(), .seed = seed});
   if (is_text()) {
-    return data::synthetic_tokens({.context = options_.context, .vocabulary = options_.vocabulary, .seed = seed},
-                                  split);
+    return data::synthetic_tokens({.context = context(), .vocabulary = classes(), .seed = seed}, split);
   }
-  return data::synthetic_images(
-      {.channels = options_.channels, .image = options_.image, .classes = options_.classes, .seed = seed}, split);
+  return data::synthetic_images({.channels = options_.channels.value_or(kChannels),
+                                 .image = options_.image.value_or(kImage),
+                                 .classes = classes(),
+                                 .seed = seed},
+                                split);
 }
 
 nn::Sequential Workload::make_model() const {
-  const WorkloadOptions& o = options_;
-  if (o.model == "gpt") {
-    return nn::Sequential(nn::Gpt({.layers = static_cast<int>(or_default(o.layers, 4)),
-                                   .width = or_default(o.width, 128),
-                                   .heads = static_cast<int>(o.heads),
-                                   .context = o.context,
-                                   .vocabulary = o.data == "synthetic" ? o.vocabulary : 256,
-                                   .dropout = dropout(o, 0.1f)}));
-  }
-  const Shape example = train_->x_shape();
-  const std::int64_t classes = o.data == "synthetic" ? o.classes : 10;
-  if (o.model == "vgg16") {
-    return nn::vgg16({.channels = example[0],
-                      .image = example[1],
-                      .classes = classes,
-                      .width = or_default(o.width, 64),
-                      .batch_norm = o.batch_norm,
-                      .dropout = dropout(o, 0.5f)});
-  }
-  if (o.model == "small-cnn") {
-    return nn::small_cnn({.channels = example[0],
-                          .image = example[1],
-                          .classes = classes,
-                          .width = or_default(o.width, 32),
-                          .dropout = dropout(o, 0.25f)});
-  }
-  std::vector<std::int64_t> sizes{example.numel()};
-  sizes.insert(sizes.end(), static_cast<std::size_t>(or_default(o.layers, 2)), or_default(o.width, 256));
-  sizes.push_back(classes);
-  return nn::mlp({.sizes = sizes});
+  return nn::make_model(options_.model, {.shape = train_->x_shape(), .classes = classes()}, options_.model_options);
 }
 
 }  // namespace tidemark::tools

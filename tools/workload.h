@@ -3,50 +3,52 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tidemark/data.h"
-#include "tidemark/nn.h"
-#include "tools/options.h"
+#include "tidemark/models.h"
+
+namespace CLI {
+class App;
+}
 
 namespace tidemark::tools {
 
 struct WorkloadOptions {
   std::string model = "mlp";
+  NamedValues::Given model_options;
   std::string data = "synthetic";
   std::int64_t batch = 32;
   std::int64_t seed = 1;
-  // 0: as the model has it.
-  std::int64_t width = 0;
-  std::int64_t layers = 0;
-  std::int64_t heads = 4;
-  std::int64_t context = 64;
-  std::int64_t vocabulary = 256;
-  std::int64_t image = 32;
-  std::int64_t channels = 3;
-  std::int64_t classes = 10;
-  bool batch_norm = false;
-  double dropout = -1;  // below 0: as the model has it
+  // Of the data; for synthetic data alone, but for the context.
+  std::optional<std::int64_t> image, channels, classes, vocabulary, context;
 };
-void add_workload_options(OptionTable& table, WorkloadOptions& options);
+void add_workload_options(CLI::App& app, WorkloadOptions& options);
 
 class Workload {
  public:
-  // Reads the data files. Throws UsageError where model and data do not go together.
+  // Reads the data files. Throws UsageError where model, options and data do not go together.
   explicit Workload(const WorkloadOptions& options);
 
   const WorkloadOptions& options() const { return options_; }
-  bool is_text() const { return options_.model == "gpt"; }
+  bool is_text() const { return model_->reads_tokens; }
   const std::shared_ptr<const data::Source>& train() const { return train_; }
   // Read when it is first asked for.
   const std::shared_ptr<const data::Source>& test();
+  // Tokens of a row, of a model that reads text.
+  std::int64_t context() const;
   // A new model in the current session.
   nn::Sequential make_model() const;
 
  private:
+  void check_data() const;
+  void check_model() const;
+  std::int64_t classes() const;
   std::shared_ptr<const data::Source> read(data::Split split) const;
 
   WorkloadOptions options_;
+  const nn::NamedModel* model_;
   std::shared_ptr<const data::Source> train_, test_;
 };
 

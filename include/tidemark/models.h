@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
+#include "tidemark/named_options.h"
 #include "tidemark/nn.h"
 
 namespace tidemark::nn {
@@ -69,5 +72,26 @@ class Gpt : public Module {
   std::vector<Block> blocks_;
   LayerNorm norm_;
 };
+
+// What a model that is chosen by name is made for.
+struct Examples {
+  Shape shape;                // of one: [channels, height, width], or [tokens]
+  std::int64_t classes = 10;  // or different tokens
+};
+
+struct NamedModel {
+  std::string name;
+  std::string summary;
+  bool reads_tokens = false;  // else images
+  std::vector<NamedOption> options;
+  // Throws ShapeError where the values do not fit each other or the examples.
+  Sequential (*make)(const NamedValues& values, const Examples& examples, SourceLocation where) = nullptr;
+};
+
+// All of them, in the order in which they are listed to people.
+const std::vector<NamedModel>& models();
+// make_model("vgg16", {.shape = {3, 32, 32}, .classes = 10}, {{"width", 16}, {"batch-norm", 1}})
+Sequential make_model(std::string_view name, const Examples& examples, const NamedValues::Given& given = {},
+                      SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark::nn

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "tidemark/named_options.h"
 #include "tidemark/parameter.h"
 #include "tidemark/tensor.h"
 
@@ -101,6 +103,21 @@ class AdamW final : public Optimizer {
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
   AdamWOptions options_;
 };
+
+// An optimizer that can be chosen by name; every one has an option "lr".
+struct NamedOptimizer {
+  std::string name;
+  std::vector<NamedOption> options;
+  std::unique_ptr<Optimizer> (*make)(const std::vector<Parameter>& parameters, const NamedValues& values, DType state,
+                                     SourceLocation where) = nullptr;
+};
+
+// All of them, in the order in which they are listed to people.
+const std::vector<NamedOptimizer>& optimizers();
+// make_optimizer("sgd", net.parameters(), {{"momentum", 0.9}})
+std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const std::vector<Parameter>& parameters,
+                                          const NamedValues::Given& given = {}, DType state = f16,
+                                          SourceLocation where = SourceLocation::current());
 
 }  // namespace optim
 }  // namespace tidemark

@@ -187,6 +187,51 @@ TEST(ModelsTest, ParameterCountsOfTheOriginals) {
             124'439'808);
 }
 
+TEST(ModelsTest, EachOfTheTableIsMadeByName) {
+  Session session({.threads = 1, .dry_run = true});
+  for (const NamedModel& model : models()) {
+    const Examples examples = {.shape = model.reads_tokens ? Shape({8}) : Shape({3, 32, 32}), .classes = 5};
+    Sequential net = make_model(model.name, examples);
+    const Tensor x = model.reads_tokens ? zeros({2, 8}, i32) : normal({2, 3, 32, 32}, 0, 1);
+    EXPECT_EQ(net(x).size(-1), 5) << model.name;
+    for (const NamedOption& option : model.options) {
+      EXPECT_GE(option.value, option.least) << model.name << " " << option.name;
+      EXPECT_LE(option.value, option.most) << model.name << " " << option.name;
+    }
+  }
+}
+
+TEST(ModelsTest, NamedOptionsReachTheModel) {
+  Session session({.threads = 1, .dry_run = true});
+  const auto count = [](const char* name, const Shape& shape, const NamedValues::Given& given) {
+    return make_model(name, {.shape = shape, .classes = 5}, given).parameter_count();
+  };
+  EXPECT_EQ(count("mlp", {3, 8, 8}, {{"width", 7}, {"layers", 1}}), mlp({.sizes = {192, 7, 5}}).parameter_count());
+  EXPECT_EQ(count("small-cnn", {1, 8, 8}, {{"width", 3}}),
+            small_cnn({.channels = 1, .image = 8, .classes = 5, .width = 3}).parameter_count());
+  EXPECT_EQ(count("vgg16", {3, 32, 32}, {{"width", 4}, {"batch-norm", 1}}),
+            vgg16({.image = 32, .classes = 5, .width = 4, .batch_norm = true}).parameter_count());
+  EXPECT_EQ(count("gpt", {16}, {{"width", 6}, {"layers", 3}, {"heads", 2}}),
+            Gpt({.layers = 3, .width = 6, .heads = 2, .context = 16, .vocabulary = 5}).parameter_count());
+}
+
+TEST(ModelsTest, WrongNamesAndValuesSayWhatIsAllowed) {
+  Session session({.threads = 1, .dry_run = true});
+  const auto expect = [](const char* name, const NamedValues::Given& given, const std::string& text) {
+    EXPECT_THAT(
+        [&] {
+          make_model(name, {.shape = {3, 32, 32}}, given);
+        },
+        ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at nn_test.cc:"))));
+  };
+  expect("resnet9000", {}, "there is no model 'resnet9000'; there are: mlp, small-cnn, vgg16, gpt");
+  expect("mlp", {{"heads", 2}}, "there is no option 'heads'; there are: width, layers");
+  expect("mlp", {{"width", 0}}, "width is 0, but must be a whole number from 1 to 1048576");
+  expect("mlp", {{"width", 1.5}}, "width is 1.5, but must be a whole number");
+  expect("vgg16", {{"dropout", std::nan("")}}, "dropout is nan, but must be a number from 0 to 0.99");
+  expect("vgg16", {{"batch-norm", 2}}, "batch-norm is 2, but must be a whole number from 0 to 1");
+}
+
 TEST_F(NnTest, GptIsCausalAndTied) {
   Gpt gpt({.layers = 2, .width = 16, .heads = 2, .context = 8, .vocabulary = 11});
   gpt.eval();

@@ -42,7 +42,7 @@ struct Named {
   const char* name;
   Maker make;
 };
-std::vector<Named> optimizers() {
+std::vector<Named> every_kind() {
   return {
       {"AdamW", [](const auto& p) { return std::make_unique<AdamW>(p, AdamWOptions{.lr = 0.01f}); }},
       {"AdamW, f32", [](const auto& p) { return std::make_unique<AdamW>(p, AdamWOptions{.lr = 0.01f, .state = f32}); }},
@@ -94,7 +94,7 @@ struct Problem {
 
 TEST(Refusal, OfAGradientThatIsNotFiniteChangesNoByteAndTrainingGoesOn) {
   const float kInf = std::numeric_limits<float>::infinity();
-  for (const auto& [name, make] : optimizers()) {
+  for (const auto& [name, make] : every_kind()) {
     std::vector<Bytes> expected;
     {
       Problem undisturbed(make);
@@ -170,7 +170,7 @@ TEST(Bytes, OfParametersGradientsAndStateTogether) {
     }
     return bytes;
   };
-  const std::vector<Named> makers = optimizers();
+  const std::vector<Named> makers = every_kind();
   constexpr std::int64_t n = std::int64_t{1024} * 1024;
   EXPECT_EQ(report_of(makers[0].make), 12 * n + 2 * n / 256);  // 12.008 a parameter
   EXPECT_EQ(report_of(makers[1].make), 16 * n);
@@ -267,7 +267,7 @@ TEST(Parameters, TiedOnesAreOne) {
 }
 
 TEST(Resume, FromSavedBytesInAnotherSessionGivesTheSameBits) {
-  for (const auto& [name, make] : optimizers()) {
+  for (const auto& [name, make] : every_kind()) {
     std::vector<Bytes> parameters;
     std::vector<Bytes> states;
     std::vector<Bytes> expected;
@@ -388,6 +388,55 @@ TEST(Options, ThatAreWrongAreNamedWithTheLine) {
               ThrowsMessage<Error>("[SGD] lr must be 0 or more, not -2 " + at_line(line)));
   EXPECT_THAT([&] { optimizer.set_steps(-1); }, ThrowsMessage<Error>(HasSubstr("cannot be -1 (at optimizer_test.cc:")));
   EXPECT_EQ(optimizer.lr(), 0.01f);
+}
+
+// The weights after two steps of the optimizer, bit for bit.
+Bytes trained(const Maker& make) {
+  Session session({.threads = 1, .seed = 5});
+  const Parameter weight(parameter(normal({300}, 0, 1), "weight"), "weight");
+  const auto optimizer = make({weight});
+  for (int i = 0; i < 2; ++i) {
+    sum(mul(weight, weight)).backward();
+    optimizer->step();
+    optimizer->zero_grad();
+  }
+  return bytes_of(weight);
+}
+
+TEST(ByName, MakesTheSameOptimizersWithTheSameOptions) {
+  const auto named = [](const char* name, const NamedValues::Given& given, DType state) {
+    return trained([&](const auto& parameters) { return make_optimizer(name, parameters, given, state); });
+  };
+  EXPECT_EQ(named("adamw", {{"lr", 0.25}, {"weight-decay", 0.5}}, f32), trained([](const auto& parameters) {
+              return std::make_unique<AdamW>(parameters, AdamWOptions{.lr = 0.25f, .weight_decay = 0.5f, .state = f32});
+            }));
+  EXPECT_EQ(named("sgd", {{"lr", 0.25}, {"momentum", 0.5}, {"nesterov", 1}, {"weight-decay", 0.125}}, f16),
+            trained([](const auto& parameters) {
+              return std::make_unique<SGD>(
+                  parameters,
+                  SGDOptions{.lr = 0.25f, .momentum = 0.5f, .nesterov = true, .weight_decay = 0.125f, .state = f16});
+            }));
+}
+
+TEST(ByName, EveryEntryHasALearningRateAndTrains) {
+  for (const NamedOptimizer& entry : optimizers()) {
+    const auto with_lr = [&](double lr) {
+      return trained([&](const auto& parameters) { return make_optimizer(entry.name, parameters, {{"lr", lr}}); });
+    };
+    EXPECT_NE(with_lr(0.1), with_lr(0)) << entry.name;
+  }
+}
+
+TEST(ByName, WrongNamesAndValuesSayWhatIsAllowed) {
+  Session session({.threads = 1});
+  const std::vector<Parameter> parameters = {Parameter(parameter(zeros({4}), "weight"), "weight")};
+  const auto expect = [&](const char* name, const NamedValues::Given& given, const std::string& text) {
+    EXPECT_THAT([&] { (void)make_optimizer(name, parameters, given); },
+                ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at optimizer_test.cc:"))));
+  };
+  expect("adagrad", {}, "there is no optimizer 'adagrad'; there are: adamw, sgd");
+  expect("adamw", {{"momentum", 0.5}}, "there is no option 'momentum'; there are: lr, weight-decay");
+  expect("sgd", {{"momentum", 1}}, "momentum is 1, but must be a number from 0 to 0.9999");
 }
 
 TEST(Options, ParametersMustBeLeavesOfThisSession) {

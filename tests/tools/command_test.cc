@@ -15,6 +15,8 @@
 #include "gtest/gtest.h"
 
 #include "tests/tools/command.h"
+#include "tidemark/models.h"
+#include "tidemark/optim.h"
 #include "tidemark/units.h"
 
 namespace tidemark {
@@ -74,21 +76,59 @@ TEST_F(CommandTest, HelpIsComplete) {
   }
 }
 
+TEST_F(CommandTest, VersionIsTheProjects) {
+  const Outcome outcome = run_command("--version");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.output, "tidemark " TIDEMARK_VERSION "\n");
+}
+
+TEST_F(CommandTest, HelpOnAFullStandardOutputIsAnError) {
+  EXPECT_EQ(run_command("--help > /dev/full").code, 1);
+  EXPECT_EQ(run_command("train --help > /dev/full").code, 1);
+}
+
+// The library's tables are all that --help and the choices know.
+TEST_F(CommandTest, EveryModelAndOptimizerIsListed) {
+  const std::string help = run_command("train --help").output;
+  const auto expect_options = [&](const auto& entry) {
+    for (const NamedOption& option : entry.options) {
+      EXPECT_THAT(help, HasSubstr("--" + option.name + " "));
+      EXPECT_THAT(help, HasSubstr(" " + entry.name + ": " + option.help));
+    }
+  };
+  for (const nn::NamedModel& model : nn::models()) {
+    EXPECT_THAT(help, HasSubstr(" " + model.name + ": " + model.summary));
+    expect_options(model);
+  }
+  for (const optim::NamedOptimizer& optimizer : optim::optimizers()) expect_options(optimizer);
+}
+
 TEST_F(CommandTest, WrongUsage) {
   const std::pair<const char*, const char*> cases[] = {
       {"", "a command is missing"},
       {"fly", "there is no command 'fly'"},
       {"train --speed 9", "tidemark train has no option --speed; it has: --model"},
-      {"train --model resnet9000", "--model is 'resnet9000', but can be: mlp, small-cnn, vgg16, gpt"},
+      {"train --model resnet9000", "--model: resnet9000 not in {mlp,small-cnn,vgg16,gpt}"},
       {"train --data imagenet", "--data is 'imagenet', but can be: synthetic, mnist:DIR, cifar10:DIR, text:FILE"},
-      {"train --batch 0", "--batch is '0', but must be a whole number from 1"},
+      {"train --batch 0", "--batch: '0' is not a whole number from 1"},
       {"train --budget 12parsecs", "--budget"},
-      {"train --steps 1 --epochs 1", "not both"},
-      {"train --sample 10", "--sample is for --model gpt"},
+      {"train --steps 1 --epochs 1", "--steps excludes --epochs"},
+      {"train --sample 10", "--sample is for a --model that reads text"},
       {"train --model gpt --data mnist:/", "--model gpt reads text"},
       {"train --model vgg16 --data text:/etc/hostname", "--model vgg16 reads images"},
       {"train --batch 5000", "--batch is '5000', but the training data has 4096 examples"},
-      {"train --model gpt --heads 5", "--heads is '5', but must divide the width of 128"},
+      {"train --model gpt --heads 5", "--model gpt with these options: [nn::Gpt] 5 heads do not divide a width of 128"},
+      {"train --model small-cnn --image 2", "--model small-cnn with these options: [nn::small_cnn] .image must be"},
+      {"train --model vgg16 --heads 2", "--heads is for --model gpt, not for vgg16"},
+      {"train --model gpt --batch-norm", "--batch-norm is for --model vgg16, not for gpt"},
+      {"train --model gpt --image 8", "--image is for synthetic images, not for --model gpt"},
+      {"train --context 8", "--context is for text, not for --model mlp"},
+      {"train --data mnist:/ --classes 3", "--classes is for synthetic images, not for --model mlp --data mnist:/"},
+      {"train --momentum 0.5", "--momentum is for --optimizer sgd, not for adamw"},
+      {"train --width 0", "--width is 0, but must be a whole number from 1 to 1048576"},
+      {"train --width", "--width"},
+      {"train --json ''", "--json: is empty"},
+      {"train plan", "tidemark train has no option plan"},
   };
   for (const auto& [arguments, text] : cases) {
     const Outcome outcome = run_command(arguments);

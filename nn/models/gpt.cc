@@ -1,75 +1,15 @@
-#include "tidemark/models.h"
-
 #include <cmath>
 #include <string>
 
-namespace tidemark::nn {
-namespace {
+#include "nn/models/table.h"
 
-void require(bool holds, const char* model, const std::string& message, SourceLocation where) {
-  if (!holds) throw ShapeError(std::string("[nn::") + model + "] " + message + " (at " + to_string(where) + ")");
-}
+namespace tidemark::nn {
+
+namespace {
 
 constexpr float kGptStddev = 0.02f;
 
 }  // namespace
-
-Sequential mlp(const MlpOptions& options, SourceLocation where) {
-  require(options.sizes.size() >= 2, "mlp", ".sizes must name at least the inputs and the outputs", where);
-  Sequential net(Flatten{});
-  for (std::size_t i = 0; i + 1 < options.sizes.size(); ++i) {
-    if (i > 0) net.add(ReLU());
-    net.add(Linear({.in = options.sizes[i], .out = options.sizes[i + 1]}, where));
-  }
-  return net;
-}
-
-Sequential small_cnn(const SmallCnnOptions& options, SourceLocation where) {
-  require(options.image >= 4, "small_cnn", ".image must be at least 4, but is " + std::to_string(options.image), where);
-  const std::int64_t side = options.image / 2 / 2;
-  return Sequential(
-      Conv2d({.in = options.channels, .out = options.width, .kernel = 3, .padding = 1}, where), ReLU(), MaxPool2d(),
-      Conv2d({.in = options.width, .out = 2 * options.width, .kernel = 3, .padding = 1}, where), ReLU(), MaxPool2d(),
-      Flatten(), Linear({.in = 2 * options.width * side * side, .out = 4 * options.width}, where), ReLU(),
-      Dropout({.p = options.dropout}, where), Linear({.in = 4 * options.width, .out = options.classes}, where));
-}
-
-Sequential vgg16(const Vgg16Options& options, SourceLocation where) {
-  require(options.image > 0, "vgg16", ".image must be at least 1, but is " + std::to_string(options.image), where);
-  require(options.width > 0, "vgg16", ".width must be at least 1, but is " + std::to_string(options.width), where);
-  struct Stage {
-    int layers;
-    int widths;  // in units of the first stage's width
-  };
-  constexpr Stage kStages[] = {{2, 1}, {2, 2}, {3, 4}, {3, 8}, {3, 8}};
-
-  Sequential net;
-  std::int64_t channels = options.channels;
-  std::int64_t side = options.image;
-  for (const Stage& stage : kStages) {
-    const std::int64_t out = stage.widths * options.width;
-    for (int i = 0; i < stage.layers; ++i) {
-      net.add(Conv2d({.in = channels, .out = out, .kernel = 3, .padding = 1, .bias = !options.batch_norm}, where));
-      if (options.batch_norm) net.add(BatchNorm2d({.features = out}, where));
-      net.add(ReLU());
-      channels = out;
-    }
-    if (side >= 2) {
-      net.add(MaxPool2d());
-      side /= 2;
-    }
-  }
-  const std::int64_t hidden = 64 * options.width;
-  net.add(Flatten());
-  std::int64_t in = channels * side * side;
-  for (int i = 0; i < 2; ++i) {
-    net.add(Linear({.in = in, .out = hidden}, where)).add(ReLU());
-    if (options.dropout > 0) net.add(Dropout({.p = options.dropout}, where));
-    in = hidden;
-  }
-  net.add(Linear({.in = hidden, .out = options.classes}, where));
-  return net;
-}
 
 // The projections that add to the residual stream start smaller, so that its variance does not grow with the depth.
 Gpt::Block::Block(const GptOptions& options, SourceLocation where)
@@ -135,6 +75,25 @@ Tensor Gpt::operator()(const Tensor& tokens, SourceLocation where) const {
   Tensor x = dropout_(add(tokens_(tokens, where), positions, where), where);
   for (const Block& block : blocks_) x = block(x, where);
   return linear(norm_(x, where), tokens_.weight, {}, where);
+}
+
+NamedModel gpt_model() {
+  return {.name = "gpt",
+          .summary = "a decoder in GPT-2's form",
+          .reads_tokens = true,
+          .options = {NamedOption::whole("width", 128, 1, 1 << 20, "of a token"),
+                      NamedOption::whole("layers", 4, 1, 10000, "blocks"),
+                      NamedOption::whole("heads", 4, 1, 1 << 16, "of attention; they must divide the width"),
+                      NamedOption::number("dropout", 0.1, 0, 0.99, "probability")},
+          .make = [](const NamedValues& values, const Examples& examples, SourceLocation where) {
+            return Sequential(Gpt({.layers = static_cast<int>(values.whole("layers")),
+                                   .width = values.whole("width"),
+                                   .heads = static_cast<int>(values.whole("heads")),
+                                   .context = examples.shape[0],
+                                   .vocabulary = examples.classes,
+                                   .dropout = values.number("dropout")},
+                                  where));
+          }};
 }
 
 }  // namespace tidemark::nn

@@ -1,0 +1,96 @@
+#include "tools/arguments.h"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+#include "tidemark/units.h"
+
+namespace tidemark::tools {
+namespace {
+
+bool parse_whole(const std::string& text, std::int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// CLI11 alone reads 010 as 8, and takes what is too large for the largest.
+CLI::Validator whole(std::int64_t least, std::int64_t most) {
+  return CLI::Validator(
+      [least, most](std::string& text) {
+        std::int64_t value = 0;
+        if (!parse_whole(text, value) || value < least || value > most) {
+          return "'" + text + "' is not a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+        }
+        text = std::to_string(value);
+        return std::string();
+      },
+      "");
+}
+
+CLI::Validator filled(const std::string& type) {
+  return CLI::Validator(
+      [type](const std::string& text) { return text.empty() ? "is empty, but must be a " + type : std::string(); }, "");
+}
+
+}  // namespace
+
+CLI::Option* add_whole(CLI::App& app, const std::string& name, std::int64_t& target, std::int64_t least,
+                       std::int64_t most, const std::string& help) {
+  return app.add_option(name, target, help)->transform(whole(least, most))->type_name("N");
+}
+
+CLI::Option* add_whole(CLI::App& app, const std::string& name, std::optional<std::int64_t>& target,
+                       const std::string& otherwise, std::int64_t least, std::int64_t most, const std::string& help) {
+  return app.add_option(name, target, help)->transform(whole(least, most))->type_name("N")->default_str(otherwise);
+}
+
+CLI::Option* add_text(CLI::App& app, const std::string& name, const std::string& type, std::string& target,
+                      const std::string& help) {
+  return app.add_option(name, target, help)->check(filled(type))->type_name(type);
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& name, std::string& target,
+                        const std::vector<std::string>& allowed, const std::string& help) {
+  return app.add_option(name, target, help)
+      ->check(CLI::IsMember(allowed).description(""))
+      ->type_name("{" + CLI::detail::join(allowed, ",") + "}");
+}
+
+std::int64_t budget_of(const std::string& text, std::int64_t peak) {
+  const auto wrong = [&] { throw UsageError("a budget is '" + text + "', but can be: " + kBudgetForms); };
+  std::int64_t bytes = 0;
+  if (text.ends_with('%')) {
+    double part = 0;
+    const char* last = text.data() + text.size() - 1;
+    const auto [end, error] = std::from_chars(text.data(), last, part);
+    if (error != std::errc() || end != last || !(part > 0 && part <= 1000)) wrong();
+    bytes = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<long double>(part) * peak / 100));
+  } else {
+    try {
+      bytes = parse_bytes(text);
+    } catch (const Error&) {
+      wrong();
+    }
+  }
+  if (bytes <= 0) wrong();
+  return bytes;
+}
+
+CLI::Option* add_named_option(CLI::App& app, const NamedOption& option, const std::string& help,
+                              NamedValues::Given& given) {
+  const std::string name = "--" + option.name;
+  const auto set = [&given, key = option.name](double value) { given[key] = value; };
+  if (option.kind == NamedOption::Kind::kFlag)
+    return app.add_flag_callback(
+        name, [set] { set(1); }, help);
+  return app.add_option_function<double>(name, set, help)
+      ->type_name(option.kind == NamedOption::Kind::kWhole ? "N" : "X");
+}
+
+std::string describe(const NamedOption& option) {
+  if (option.kind == NamedOption::Kind::kFlag) return option.help;
+  return option.help + " [" + format_number(option.value) + "]";
+}
+
+}  // namespace tidemark::tools
