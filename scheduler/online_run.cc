@@ -96,6 +96,7 @@ Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
   const Simulation simulation = simulate(graph, plan);
   plan.live_peak = simulation.live_peak;
   plan.reserved_peak = simulation.reserved_peak;
+  plan.moved_bytes = simulation.moved_bytes;
   plan.cost = simulation.cost;
   return plan;
 }

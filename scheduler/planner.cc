@@ -32,6 +32,11 @@ constexpr std::int64_t kMostOnlineWork = 8'000'000;
 constexpr double kHot = 2.0;
 constexpr double kWarm = 0.5;
 
+// Cheaper, or of equal cost with no more to copy.
+bool no_worse(const Plan& a, const Plan& b) {
+  return a.cost < b.cost || (a.cost == b.cost && a.moved_bytes <= b.moved_bytes);
+}
+
 class Planner {
  public:
   // Sizes of the graph and budgets are in units, of which a byte has `units`.
@@ -45,7 +50,7 @@ class Planner {
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget);
     // A plan for less is a plan, and what a search finds does not always grow with the budget.
-    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
+    if (smaller != nullptr && (!found || no_worse(*smaller, *found))) {
       found = for_more(*smaller, budget);
     } else if (!found && least_possible() <= budget) {
       found = from_squeezed(budget);
@@ -173,19 +178,28 @@ class Planner {
     const Simulation simulation = simulate(graph_, plan, options_.start);
     plan.live_peak = simulation.live_peak;
     plan.reserved_peak = simulation.reserved_peak;
+    plan.moved_bytes = simulation.moved_bytes;
     plan.cost = simulation.cost;
   }
 
-  // Close above the live peak where that can be had; what lies in an arena already decides for itself.
+  // With the fewest bytes moved, and of equals close above the live peak. What lies in an arena already decides for
+  // itself.
   std::optional<Placed> place_low(const Plan& plan, std::int64_t budget) const {
+    std::vector<std::int64_t> limits;
     if (!options_.start) {
       const std::int64_t live = simulate(graph_, plan).live_peak;
       for (const std::int64_t parts : {200, 60}) {
-        if (live > budget - live / parts) continue;
-        if (auto placed = place(program_, plan.steps, live + live / parts, options_.start)) return placed;
+        if (live <= budget - live / parts) limits.push_back(live + live / parts);
       }
     }
-    return place(program_, plan.steps, budget, options_.start);
+    limits.push_back(budget);
+    std::optional<Placed> best;
+    for (const std::int64_t limit : limits) {
+      auto placed = place(program_, plan.steps, limit, options_.start);
+      if (placed && (!best || placed->moved_bytes < best->moved_bytes)) best = std::move(placed);
+      if (best && best->moved_bytes == 0) break;
+    }
+    return best;
   }
 
   std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget) const {

@@ -137,6 +137,7 @@ class Machine {
   void move(const Step& step) {
     need_resident(step.id, "moves");
     if (!plan_.placed) fail("moves a buffer in a plan without places");
+    if (step.offset != offset_[step.id]) result_.moved_bytes += program_.bytes[step.id];
     lift(step.id);
     put(step.id, step.offset, program_.bytes[step.id]);
   }

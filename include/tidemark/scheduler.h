@@ -68,6 +68,7 @@ struct Plan {
   std::int64_t budget = 0;
   std::int64_t live_peak = 0;      // largest sum of resident bytes and scratch
   std::int64_t reserved_peak = 0;  // highest end of a placement; 0 where nothing is placed
+  std::int64_t moved_bytes = 0;    // copied by moves; stands beside cost, which does not count it
   double cost = 0;                 // of all runs
   double base_cost = 0;            // of every op once
   double lower_bound = 0;          // no valid plan of this graph and budget costs less
@@ -130,6 +131,7 @@ Plan run_online(const Graph& graph, std::int64_t budget);
 struct Simulation {
   std::int64_t live_peak = 0;
   std::int64_t reserved_peak = 0;
+  std::int64_t moved_bytes = 0;
   double cost = 0;
   std::int64_t recomputed_ops = 0;
 };
