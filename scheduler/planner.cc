@@ -10,9 +10,10 @@
 #include "scheduler/exact.h"
 #include "scheduler/joint.h"
 #include "scheduler/odd_sizes.h"
-#include "scheduler/place.h"
+#include "scheduler/place/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
+#include "scheduler/simulate.h"
 #include "tidemark/error.h"
 #include "tidemark/units.h"
 
@@ -98,18 +99,9 @@ class Planner {
     return std::clamp<std::int64_t>(full_work(), std::min<std::int64_t>(400'000 * ops(), 40'000'000), 400'000'000);
   }
 
-  // The highest end of what is resident at the start.
-  std::int64_t start_end() const {
-    std::int64_t end = 0;
-    if (options_.start) {
-      for (const Placement& p : options_.start->resident) end = std::max(end, p.offset + program_.bytes[p.buffer]);
-    }
-    return end;
-  }
-
   std::optional<Plan> attempt(std::int64_t budget) {
     bound_ = lower_bound(program_, budget, bound_work());
-    if (bound_.least_budget > budget || start_end() > budget) return std::nullopt;
+    if (bound_.least_budget > budget || end_at_start(program_, options_.start) > budget) return std::nullopt;
     if (small_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
       if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
@@ -174,44 +166,16 @@ class Planner {
     return plan;
   }
 
-  void measure(Plan& plan) const {
-    const Simulation simulation = simulate(graph_, plan, options_.start);
-    plan.live_peak = simulation.live_peak;
-    plan.reserved_peak = simulation.reserved_peak;
-    plan.moved_bytes = simulation.moved_bytes;
-    plan.cost = simulation.cost;
-  }
-
-  // With the fewest bytes moved, and of equals close above the live peak. What lies in an arena already decides for
-  // itself.
-  std::optional<Placed> place_low(const Plan& plan, std::int64_t budget) const {
-    std::vector<std::int64_t> limits;
-    if (!options_.start) {
-      const std::int64_t live = simulate(graph_, plan).live_peak;
-      for (const std::int64_t parts : {200, 60}) {
-        if (live <= budget - live / parts) limits.push_back(live + live / parts);
-      }
-    }
-    limits.push_back(budget);
-    std::optional<Placed> best;
-    for (const std::int64_t limit : limits) {
-      auto placed = place(program_, plan.steps, limit, options_.start);
-      if (placed && (!best || placed->moved_bytes < best->moved_bytes)) best = std::move(placed);
-      if (best && best->moved_bytes == 0) break;
-    }
-    return best;
-  }
-
   std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget) const {
     Plan plan = unplaced(std::move(steps), budget);
     if (options_.place) {
-      auto placed = place_low(plan, budget);
+      auto placed = place(program_, plan.steps, budget, options_.start);
       if (!placed) return std::nullopt;
       plan.placed = true;
       plan.inputs = std::move(placed->inputs);
       plan.steps = std::move(placed->steps);
     }
-    measure(plan);
+    set_figures(plan, graph_, options_.start);
     return plan;
   }
 
@@ -274,7 +238,7 @@ class Planner {
       std::erase_if(plan.steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
       for (Step& s : plan.steps) s.places.clear();
     }
-    measure(plan);
+    set_figures(plan, graph_, options_.start);
     return plan;
   }
 
@@ -295,7 +259,9 @@ class Planner {
   }
 
   // No plan takes less.
-  std::int64_t least_possible() const { return std::max(scheduler::least_budget(program_), start_end()); }
+  std::int64_t least_possible() const {
+    return std::max(scheduler::least_budget(program_), end_at_start(program_, options_.start));
+  }
 
   // Until `enough`, or as far as it goes.
   Search squeezed(std::int64_t enough) {
