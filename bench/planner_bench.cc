@@ -100,8 +100,9 @@ Result report(const Graph& graph, double fraction, const PlanOptions& options) {
     const double bound = percent(result.plan->lower_bound, result.plan->base_cost);
     std::printf("%9.3f %9.3f %8.3f", extra, bound, extra - bound);
     if (options.place) {
-      std::printf("  %6.2f",
-                  100 * static_cast<double>(result.plan->reserved_peak) / static_cast<double>(result.plan->live_peak));
+      const auto live = static_cast<double>(result.plan->live_peak);
+      std::printf("  %6.2f  %8.2f", 100 * static_cast<double>(result.plan->reserved_peak) / live,
+                  100 * static_cast<double>(result.plan->moved_bytes) / live);
     }
   } else {
     std::printf("  %s", why.c_str());
@@ -112,8 +113,8 @@ Result report(const Graph& graph, double fraction, const PlanOptions& options) {
 }
 
 void heading(const char* what) {
-  std::printf("\n%s\n%-22s %6s  %4s %9s %9s %8s  reserved %% of live where placed\n", what, "graph", "ops", "of",
-              "extra %", "bound %", "gap");
+  std::printf("\n%s\n%-22s %6s  %4s %9s %9s %8s  reserved and moved, %% of live, where placed\n", what, "graph", "ops",
+              "of", "extra %", "bound %", "gap");
 }
 
 void plans(const Options& options, const PlanOptions& base) {

@@ -308,6 +308,7 @@ Plan read_plan(const std::string& path) {
   plan.budget = integer("budget");
   plan.live_peak = integer("live_peak");
   plan.reserved_peak = integer("reserved_peak");
+  if (root.contains("moved_bytes")) plan.moved_bytes = integer("moved_bytes");
   plan.cost = number("cost");
   plan.base_cost = number("base_cost");
   plan.lower_bound = number("lower_bound");
@@ -330,6 +331,7 @@ void write_plan(const Plan& plan, const std::string& path) {
             {"budget", plan.budget},
             {"live_peak", plan.live_peak},
             {"reserved_peak", plan.reserved_peak},
+            {"moved_bytes", plan.moved_bytes},
             {"cost", plan.cost},
             {"base_cost", plan.base_cost},
             {"lower_bound", plan.lower_bound}};

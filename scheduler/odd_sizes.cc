@@ -10,6 +10,7 @@ Plan with_bytes(Plan plan, Change change) {
   change(plan.budget);
   change(plan.live_peak);
   change(plan.reserved_peak);
+  change(plan.moved_bytes);
   for (Placement& p : plan.inputs) change(p.offset);
   for (Step& step : plan.steps) {
     change(step.offset);

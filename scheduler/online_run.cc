@@ -6,6 +6,7 @@
 #include "core/extents.h"
 #include "scheduler/odd_sizes.h"
 #include "scheduler/program.h"
+#include "scheduler/simulate.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/units.h"
@@ -93,10 +94,7 @@ Plan run(Graph graph, std::int64_t budget, std::int64_t units) {
     online.pin(b);
     if (const auto shortage = online.restore(b, plan.steps)) throw_short(graph, budget, *shortage, units);
   }
-  const Simulation simulation = simulate(graph, plan);
-  plan.live_peak = simulation.live_peak;
-  plan.reserved_peak = simulation.reserved_peak;
-  plan.cost = simulation.cost;
+  set_figures(plan, graph);
   return plan;
 }
 

@@ -10,9 +10,10 @@
 #include "scheduler/exact.h"
 #include "scheduler/joint.h"
 #include "scheduler/odd_sizes.h"
-#include "scheduler/place.h"
+#include "scheduler/place/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
+#include "scheduler/simulate.h"
 #include "tidemark/error.h"
 #include "tidemark/units.h"
 
@@ -32,6 +33,11 @@ constexpr std::int64_t kMostOnlineWork = 8'000'000;
 constexpr double kHot = 2.0;
 constexpr double kWarm = 0.5;
 
+// Cheaper, or of equal cost with no more to copy.
+bool no_worse(const Plan& a, const Plan& b) {
+  return a.cost < b.cost || (a.cost == b.cost && a.moved_bytes <= b.moved_bytes);
+}
+
 class Planner {
  public:
   // Sizes of the graph and budgets are in units, of which a byte has `units`.
@@ -45,7 +51,7 @@ class Planner {
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget);
     // A plan for less is a plan, and what a search finds does not always grow with the budget.
-    if (smaller != nullptr && (!found || smaller->cost <= found->cost)) {
+    if (smaller != nullptr && (!found || no_worse(*smaller, *found))) {
       found = for_more(*smaller, budget);
     } else if (!found && least_possible() <= budget) {
       found = from_squeezed(budget);
@@ -93,18 +99,9 @@ class Planner {
     return std::clamp<std::int64_t>(full_work(), std::min<std::int64_t>(400'000 * ops(), 40'000'000), 400'000'000);
   }
 
-  // The highest end of what is resident at the start.
-  std::int64_t start_end() const {
-    std::int64_t end = 0;
-    if (options_.start) {
-      for (const Placement& p : options_.start->resident) end = std::max(end, p.offset + program_.bytes[p.buffer]);
-    }
-    return end;
-  }
-
   std::optional<Plan> attempt(std::int64_t budget) {
     bound_ = lower_bound(program_, budget, bound_work());
-    if (bound_.least_budget > budget || start_end() > budget) return std::nullopt;
+    if (bound_.least_budget > budget || end_at_start(program_, options_.start) > budget) return std::nullopt;
     if (small_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
       if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
@@ -169,35 +166,16 @@ class Planner {
     return plan;
   }
 
-  void measure(Plan& plan) const {
-    const Simulation simulation = simulate(graph_, plan, options_.start);
-    plan.live_peak = simulation.live_peak;
-    plan.reserved_peak = simulation.reserved_peak;
-    plan.cost = simulation.cost;
-  }
-
-  // Close above the live peak where that can be had; what lies in an arena already decides for itself.
-  std::optional<Placed> place_low(const Plan& plan, std::int64_t budget) const {
-    if (!options_.start) {
-      const std::int64_t live = simulate(graph_, plan).live_peak;
-      for (const std::int64_t parts : {200, 60}) {
-        if (live > budget - live / parts) continue;
-        if (auto placed = place(program_, plan.steps, live + live / parts, options_.start)) return placed;
-      }
-    }
-    return place(program_, plan.steps, budget, options_.start);
-  }
-
   std::optional<Plan> finish(std::vector<Step> steps, std::int64_t budget) const {
     Plan plan = unplaced(std::move(steps), budget);
     if (options_.place) {
-      auto placed = place_low(plan, budget);
+      auto placed = place(program_, plan.steps, budget, options_.start);
       if (!placed) return std::nullopt;
       plan.placed = true;
       plan.inputs = std::move(placed->inputs);
       plan.steps = std::move(placed->steps);
     }
-    measure(plan);
+    set_figures(plan, graph_, options_.start);
     return plan;
   }
 
@@ -260,7 +238,7 @@ class Planner {
       std::erase_if(plan.steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
       for (Step& s : plan.steps) s.places.clear();
     }
-    measure(plan);
+    set_figures(plan, graph_, options_.start);
     return plan;
   }
 
@@ -281,7 +259,9 @@ class Planner {
   }
 
   // No plan takes less.
-  std::int64_t least_possible() const { return std::max(scheduler::least_budget(program_), start_end()); }
+  std::int64_t least_possible() const {
+    return std::max(scheduler::least_budget(program_), end_at_start(program_, options_.start));
+  }
 
   // Until `enough`, or as far as it goes.
   Search squeezed(std::int64_t enough) {

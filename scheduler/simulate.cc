@@ -4,6 +4,7 @@
 #include <string>
 
 #include "scheduler/program.h"
+#include "scheduler/simulate.h"
 #include "tidemark/error.h"
 
 namespace tidemark::scheduler {
@@ -62,10 +63,23 @@ class Machine {
     if (program_.first_op < program_.op_count) version_ = at_start_;
   }
 
+  // What the start leaves open is where the plan wants it.
+  std::vector<Placement> started(const Start& start) const {
+    std::vector<Placement> places = start.resident;
+    for (Placement& place : places) {
+      if (place.offset != kAnywhere) continue;
+      const auto wanted = std::find_if(plan_.inputs.begin(), plan_.inputs.end(),
+                                       [&](const Placement& p) { return p.buffer == place.buffer; });
+      if (wanted == plan_.inputs.end()) fail("gives no place to " + describe_buffer(graph_, place.buffer));
+      place.offset = wanted->offset;
+    }
+    return places;
+  }
+
   void begin(const std::optional<Start>& start) {
     step_ = plan_.steps.size();
     if (plan_.placed) {
-      const std::vector<Placement>& places = start ? start->resident : plan_.inputs;
+      const std::vector<Placement> places = start ? started(*start) : plan_.inputs;
       std::size_t placed = 0;
       for (const Placement& place : places) {
         if (place.buffer < 0 || place.buffer >= program_.buffer_count || !program_.at_start[place.buffer]) {
@@ -137,6 +151,7 @@ class Machine {
   void move(const Step& step) {
     need_resident(step.id, "moves");
     if (!plan_.placed) fail("moves a buffer in a plan without places");
+    if (step.offset != offset_[step.id]) result_.moved_bytes += program_.bytes[step.id];
     lift(step.id);
     put(step.id, step.offset, program_.bytes[step.id]);
   }
@@ -245,6 +260,14 @@ class Machine {
 
 Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<Start>& start) {
   return Machine(graph, plan, start).run();
+}
+
+void set_figures(Plan& plan, const Graph& graph, const std::optional<Start>& start) {
+  const Simulation simulation = simulate(graph, plan, start);
+  plan.live_peak = simulation.live_peak;
+  plan.reserved_peak = simulation.reserved_peak;
+  plan.moved_bytes = simulation.moved_bytes;
+  plan.cost = simulation.cost;
 }
 
 }  // namespace tidemark::scheduler

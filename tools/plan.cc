@@ -113,7 +113,13 @@ void run(const PlanCommand& command) {
               format_bytes(budget).c_str(), percent(plan.cost, plan.base_cost), bound,
               static_cast<long long>(scheduler::simulate(graph, plan).recomputed_ops),
               format_bytes(plan.live_peak).c_str());
-  if (plan.placed) std::printf(", reserved %s", format_bytes(plan.reserved_peak).c_str());
+  if (plan.placed) {
+    const auto moves = std::count_if(plan.steps.begin(), plan.steps.end(), [](const scheduler::Step& step) {
+      return step.kind == scheduler::Step::Kind::kMove;
+    });
+    std::printf(", reserved %s, %lld moves of %s", format_bytes(plan.reserved_peak).c_str(),
+                static_cast<long long>(moves), format_bytes(plan.moved_bytes).c_str());
+  }
   std::printf("\n");
 }
 

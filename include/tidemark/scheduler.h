@@ -21,6 +21,7 @@ using OpId = std::int32_t;      // index into Graph::ops
 
 inline constexpr BufferId kScratch = -1;  // in Step::places: the op's scratch
 inline constexpr std::int64_t kUnlimited = std::int64_t{1} << 60;
+inline constexpr std::int64_t kAnywhere = -1;  // in Start::resident: the plan chooses the offset
 
 enum class Phase : std::uint8_t { kForward, kBackward, kUpdate };
 
@@ -68,6 +69,7 @@ struct Plan {
   std::int64_t budget = 0;
   std::int64_t live_peak = 0;      // largest sum of resident bytes and scratch
   std::int64_t reserved_peak = 0;  // highest end of a placement; 0 where nothing is placed
+  std::int64_t moved_bytes = 0;    // copied by moves; stands beside cost, which does not count it
   double cost = 0;                 // of all runs
   double base_cost = 0;            // of every op once
   double lower_bound = 0;          // no valid plan of this graph and budget costs less
@@ -77,8 +79,8 @@ struct Plan {
 };
 
 // Where planning starts when part of the program has already run: ops before `next_op` have had their first run (they
-// may run again), and exactly `resident` is in memory, each at its offset (offsets are ignored by unplaced plans).
-// The default is the beginning: every input resident, offsets free to choose.
+// may run again), and exactly `resident` is in memory, each at its offset, or kAnywhere: then Plan::inputs says where the
+// plan wants it (offsets are ignored by unplaced plans). No start is the beginning: every input resident, anywhere.
 struct Start {
   OpId next_op = 0;
   std::vector<Placement> resident;
@@ -115,6 +117,12 @@ Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options = 
 std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options = {},
                              const Plan* smaller = nullptr);
 
+// For a caller without a budget: every op of the program (from start.next_op on) once, nothing computed again, offsets
+// from the lifetimes. Plan::budget is the arena that it takes: what is live at the peak or up to 2 % more where offsets
+// without a move are found there, and else with moves. More only where what the start has given a place forces it.
+// Throws Error where something to be read is neither resident at the start nor still to be written.
+Plan plan_without_recomputation(const Graph& graph, const std::optional<Start>& start = {});
+
 // No plan exists for a smaller budget: what some op needs whatever else is discarded.
 std::int64_t least_budget(const Graph& graph);
 
@@ -130,6 +138,7 @@ Plan run_online(const Graph& graph, std::int64_t budget);
 struct Simulation {
   std::int64_t live_peak = 0;
   std::int64_t reserved_peak = 0;
+  std::int64_t moved_bytes = 0;
   double cost = 0;
   std::int64_t recomputed_ops = 0;
 };

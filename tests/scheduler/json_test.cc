@@ -58,10 +58,27 @@ TEST(Json, GraphAndPlanSurvive) {
       const Simulation s = simulate(graph, read);
       EXPECT_EQ(s.live_peak, made.live_peak);
       EXPECT_EQ(s.reserved_peak, made.reserved_peak);
+      EXPECT_EQ(s.moved_bytes, made.moved_bytes);
+      EXPECT_EQ(read.moved_bytes, made.moved_bytes);
       EXPECT_EQ(read.cost, made.cost);
     }
     std::remove(path.c_str());
   }
+}
+
+TEST(Json, PlansMayLackMovedBytes) {
+  Plan made = plan(chain(4), 2 * peak_without_recomputation(chain(4)));
+  made.moved_bytes = 7;
+  const std::string path = file();
+  write_plan(made, path);
+  EXPECT_EQ(read_plan(path).moved_bytes, 7);
+  std::ifstream in(path);
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const std::string key = R"("moved_bytes":7,)";
+  ASSERT_NE(text.find(key), std::string::npos);
+  std::ofstream(path) << text.erase(text.find(key), key.size());
+  EXPECT_EQ(read_plan(path).moved_bytes, 0);
+  std::remove(path.c_str());
 }
 
 TEST(Json, DamagedFilesAreRefused) {

@@ -38,6 +38,7 @@ void expect_true_figures(const Graph& graph, const Plan& plan, const std::option
   const Simulation s = simulate(graph, plan, start);
   EXPECT_EQ(s.live_peak, plan.live_peak);
   EXPECT_EQ(s.reserved_peak, plan.reserved_peak);
+  EXPECT_EQ(s.moved_bytes, plan.moved_bytes);
   EXPECT_DOUBLE_EQ(s.cost, plan.cost);
   EXPECT_LE(plan.reserved_peak, plan.budget);
   EXPECT_LE(plan.lower_bound, plan.cost * (1 + 1e-9));
@@ -356,6 +357,18 @@ TEST(Plan, FromTheMiddle) {
       EXPECT_GT(error.needed_bytes(), budget);
     }
   }
+}
+
+TEST(Plan, OfEqualCostMovesTheFewestBytes) {
+  const Graph graph = chain(6);
+  const std::int64_t budget = 2 * peak_without_recomputation(graph);
+  Plan moving = plan(graph, budget);
+  ASSERT_EQ(moving.moved_bytes, 0);
+  const BufferId input = moving.inputs[0].buffer;
+  moving.steps.insert(moving.steps.begin(), move_step(input, budget - kUnit * 4));
+  moving.moved_bytes = simulate(graph, moving).moved_bytes;
+  ASSERT_GT(moving.moved_bytes, 0);
+  EXPECT_EQ(try_plan(graph, budget, {}, &moving)->moved_bytes, 0);
 }
 
 // A program for whose smaller budget the exact search ends, and for whose larger one neither it nor the walks do.

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "scheduler/place.h"
+#include "scheduler/place/place.h"
 #include "scheduler/program.h"
 #include "tests/scheduler/graphs.h"
 

@@ -88,6 +88,18 @@ TEST(Simulate, OverwriteTakesThePlace) {
   expect_error(small(), placed({run(0, {{1, 2 * kUnit}}), over, run(2)}), "not at the offset");
 }
 
+// Beside cost: a copy of bytes is no run of an op. A move to where the buffer lies copies nothing.
+TEST(Simulate, MovedBytesStandBesideCost) {
+  const std::vector<Step> steps{run(0, {{1, 5 * kUnit}}), run(1, {{2, 2 * kUnit}, {kScratch, 8 * kUnit}}), run(2)};
+  const Simulation still = simulate(small(), placed(steps));
+  std::vector<Step> moving = steps;
+  moving.insert(moving.begin() + 1, {move(1, 9 * kUnit), move(1, 9 * kUnit), move(1, 5 * kUnit)});
+  const Simulation moved = simulate(small(), placed(moving));
+  EXPECT_EQ(still.moved_bytes, 0);
+  EXPECT_EQ(moved.moved_bytes, 2 * small().buffers[1].bytes);
+  EXPECT_EQ(moved.cost, still.cost);
+}
+
 TEST(Simulate, RulesOfOrder) {
   expect_error(small(), unplaced({run(1)}), "before op 0 has run");
   expect_error(small(), unplaced({run(0), run(1)}), "ends before op 2");

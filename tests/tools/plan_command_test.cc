@@ -77,6 +77,7 @@ TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
     const scheduler::Simulation simulation = scheduler::simulate(read, plan);
     EXPECT_EQ(simulation.cost, plan.cost);
     EXPECT_EQ(plan.placed, std::string(place).empty());
+    EXPECT_EQ(outcome.output.find(" moves of ") != std::string::npos, plan.placed) << outcome.output;
     EXPECT_LE(plan.live_peak, plan.budget);
     EXPECT_EQ(plan.budget, scheduler::peak_without_recomputation(read) * 6 / 10);  // never above the part
   }

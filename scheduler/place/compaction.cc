@@ -1,7 +1,6 @@
-#include "scheduler/place.h"
+#include "scheduler/place/compaction.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/extents.h"
 #include "scheduler/layout.h"
@@ -18,9 +17,9 @@ struct Policy {
   bool best_fit = false;
 };
 
-class Placer {
+class Compactor {
  public:
-  Placer(const Program& program, const std::vector<Step>& steps, std::int64_t limit, const Policy& policy)
+  Compactor(const Program& program, const std::vector<Step>& steps, std::int64_t limit, const Policy& policy)
       : program_(program), steps_(steps), policy_(policy), layout_(limit) {
     const auto count = static_cast<std::size_t>(program.buffer_count);
     offset_.assign(count, 0);
@@ -29,8 +28,8 @@ class Placer {
     deaths();
   }
 
-  std::optional<Placed> run(const std::optional<Start>& start) {
-    if (!begin(start)) return std::nullopt;
+  std::optional<Placed> run(const std::vector<Placement>& inputs) {
+    if (!begin(inputs)) return std::nullopt;
     for (at_ = 0; at_ < steps_.size(); ++at_) {
       const Step& step = steps_[at_];
       if (step.kind == Step::Kind::kDrop) {
@@ -57,26 +56,19 @@ class Placer {
       for (BufferId b : program_.writes[step.id]) death_[s].push_back(leaves[static_cast<std::size_t>(b)]);
       for (const auto& pair : step.overwrites) leaves[static_cast<std::size_t>(pair.first)] = s;
     }
-    first_death_ = std::move(leaves);
   }
 
-  bool begin(const std::optional<Start>& start) {
-    if (start) {
-      for (const Placement& p : start->resident) {
+  // What has a given offset first.
+  bool begin(const std::vector<Placement>& inputs) {
+    for (const bool given : {true, false}) {
+      for (const Placement& p : inputs) {
+        if ((p.offset != kAnywhere) != given) continue;
         const std::int64_t bytes = program_.bytes[p.buffer];
-        if (bytes > 0 && (p.offset % Extents::kAlignment != 0 || !layout_.is_free(p.offset, bytes))) return false;
-        put(p.buffer, p.offset);
-        result_.inputs.push_back(p);
-      }
-      return true;
-    }
-    for (const bool pinned : {true, false}) {
-      for (BufferId b = 0; b < program_.buffer_count; ++b) {
-        if (!program_.at_start[b] || static_cast<bool>(program_.pinned[b]) != pinned) continue;
-        const auto offset = layout_.lowest_fit(std::max<std::int64_t>(program_.bytes[b], 1));
-        if (!offset && program_.bytes[b] > 0) return false;
-        put(b, program_.bytes[b] > 0 ? *offset : 0);
-        result_.inputs.push_back({b, offset_[b]});
+        const auto offset = given ? p.offset : bytes > 0 ? layout_.lowest_fit(bytes) : std::optional<std::int64_t>(0);
+        if (!offset) return false;
+        if (bytes > 0 && (*offset % Extents::kAlignment != 0 || !layout_.is_free(*offset, bytes))) return false;
+        put(p.buffer, *offset);
+        result_.inputs.push_back({p.buffer, *offset});
       }
     }
     return true;
@@ -179,52 +171,19 @@ class Placer {
   std::vector<char> resident_;
   std::vector<char> pending_;
   std::vector<std::vector<std::size_t>> death_;
-  std::vector<std::size_t> first_death_;
   std::size_t at_ = 0;
   Placed result_;
 };
 
 }  // namespace
 
-std::vector<Step> emit(const Program& program, const Schedule& schedule) {
-  std::vector<Step> steps;
-  const auto drop = [&](BufferId b) { steps.push_back(drop_step(b)); };
-  for (BufferId b = 0; b < program.buffer_count; ++b) {
-    if (program.at_start[b] && !program.pinned[b] && schedule.last_use(b, 0)) drop(b);
-  }
-  const Profile& events = schedule.profile();
-  for (Profile::Position p = events.next(events.begin()); !events.end(p); p = events.next(p)) {
-    const Schedule::Key k = events.key(p);
-    const OpId op = Schedule::op_of(k);
-    if (op >= program.op_count) break;
-    Step step = run_step(op);
-    for (const auto& [r, w] : program.overwrites[op]) {
-      const auto used = [&, r = r, w = w](const auto& pair) { return pair.first == r || pair.second == w; };
-      if (!schedule.last_use(r, k)) continue;
-      if (std::any_of(step.overwrites.begin(), step.overwrites.end(), used)) continue;
-      step.overwrites.emplace_back(r, w);
-    }
-    const std::vector<std::pair<BufferId, BufferId>> pairs = step.overwrites;
-    steps.push_back(std::move(step));
-    for (BufferId b : program.reads[op]) {
-      const bool gone = std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) { return pair.first == b; });
-      if (!gone && !program.pinned[b] && schedule.last_use(b, k)) drop(b);
-    }
-    for (BufferId b : program.writes[op]) {
-      if (schedule.last_use(b, k)) drop(b);
-    }
-  }
-  return steps;
-}
-
-std::optional<Placed> place(const Program& program, const std::vector<Step>& steps, std::int64_t limit,
-                            const std::optional<Start>& start) {
+std::optional<Placed> place_with_moves(const Program& program, const std::vector<Step>& steps, std::int64_t limit,
+                                       const std::vector<Placement>& inputs) {
   std::optional<Placed> best;
   for (const Policy& policy : {Policy{8, false}, Policy{64, false}, Policy{0, true}, Policy{0, false}}) {
-    auto placed = Placer(program, steps, limit, policy).run(start);
+    auto placed = Compactor(program, steps, limit, policy).run(inputs);
     if (!placed || (best && best->moved_bytes <= placed->moved_bytes)) continue;
     best = std::move(placed);
-    if (best->moved_bytes == 0) break;
   }
   return best;
 }

@@ -20,6 +20,16 @@ struct Placed {
   std::int64_t moved_bytes = 0;
 };
 
+// What is resident at the start, by buffer, with the offsets that are given; pinned buffers without one go to the low
+// end, where what cannot move splits nothing, and the others stay kAnywhere.
+std::vector<Placement> places_at_start(const Program& program, const std::optional<Start>& start);
+
+// Whether the given offsets are multiples of 64 and no two buffers overlap.
+bool start_is_possible(const Program& program, const std::vector<Placement>& inputs);
+
+// The highest end of what the start gives an offset.
+std::int64_t end_at_start(const Program& program, const std::optional<Start>& start);
+
 // Places every buffer inside [0, limit), at multiples of 64. With a start, what is resident begins at its offset, and
 // pinned buffers stay there. nullopt where that cannot be done, which only what cannot move can cause.
 std::optional<Placed> place(const Program& program, const std::vector<Step>& steps, std::int64_t limit,
