@@ -126,7 +126,7 @@ Tensor Embedding::operator()(const Tensor& indices, SourceLocation where) const 
 }
 
 Dropout::Dropout(const DropoutOptions& options, SourceLocation where) : p_(options.p) {
-  require(p_ >= 0 && p_ < 1, "Dropout", ".p must be in [0, 1), but is " + std::to_string(p_), where);
+  require(p_ >= 0 && p_ <= 1, "Dropout", ".p must be in [0, 1], but is " + std::to_string(p_), where);
 }
 
 Tensor Dropout::operator()(const Tensor& x, SourceLocation where) const {

@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "ops/kernels.h"
 #include "ops/simd-inl.h"
+#include "ops/sums.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
@@ -58,23 +59,9 @@ void affine_row(std::int64_t n, float scale, float shift, const float* x, float*
 }
 
 // The sum of a row, of its products with b where there is one (stride 0 or 1).
-float reduce_row(std::int64_t n, const float* a, const float* b, std::int64_t b_stride) {
+double reduce_row(std::int64_t n, const float* a, const float* b, std::int64_t b_stride) {
   if (b == nullptr) return sum_row(n, a);
-  return b_stride != 0 ? dot_row(n, a, b) : *b * sum_row(n, a);
-}
-
-void accumulate_row(std::int64_t n, const float* a, const float* b, std::int64_t b_stride, float* sums) {
-  if (b == nullptr) {
-    map(
-        n, sums, [](auto v, auto acc) HWY_ATTR { return hn::Add(v, acc); }, a, sums);
-  } else if (b_stride != 0) {
-    map(
-        n, sums, [](auto v, auto w, auto acc) HWY_ATTR { return hn::MulAdd(v, w, acc); }, a, b, sums);
-  } else {
-    const auto factor = hn::Set(Wide(), *b);
-    map(
-        n, sums, [&](auto v, auto acc) HWY_ATTR { return hn::MulAdd(v, factor, acc); }, a, sums);
-  }
+  return b_stride != 0 ? dot_row(n, a, b) : static_cast<double>(*b) * sum_row(n, a);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -88,7 +75,6 @@ namespace {
 HWY_EXPORT(binary);
 HWY_EXPORT(affine_row);
 HWY_EXPORT(reduce_row);
-HWY_EXPORT(accumulate_row);
 
 // The size of dimension i of `shape` when it is brought to `rank` dimensions with ones in front.
 std::int64_t size_at(const Shape& shape, int i, int rank) {
@@ -145,8 +131,8 @@ std::pair<std::int64_t, std::int64_t> offsets(const std::vector<Reduction::Dim>&
   return {a, b};
 }
 
-constexpr std::int64_t kChunk = std::int64_t{32} * 1024;   // floats that are summed as one
-constexpr std::int64_t kColumns = std::int64_t{4} * 1024;  // sums that are kept in the cache together
+constexpr std::int64_t kChunk = std::int64_t{32} * 1024;  // floats that are summed as one
+constexpr std::int64_t kColumns = 1024;                   // sums that are kept in the cache together
 constexpr std::int64_t kChunkRows = 32;
 constexpr std::int64_t kMostChunks = 64;
 constexpr std::int64_t kManyOutputs = 16;  // enough to share out without chunks
@@ -248,6 +234,7 @@ void Reduction::run(const Ctx& ctx, const float* a, const float* b, float scale,
   if (w.inner_kept) {
     // Items: an output, a chunk of its rows, a block of columns.
     const std::int64_t blocks = (width + kColumns - 1) / kColumns;
+    const Dim even = w.reduced.empty() ? Dim{1, 0, 0} : w.reduced.back();  // rows that follow in equal steps
     const std::int64_t bytes = 4 * w.chunk_rows * std::min(width, kColumns);
     for_range(ctx, w.outputs * w.chunks * blocks, bytes, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t item = begin; item < end; ++item) {
@@ -256,15 +243,24 @@ void Reduction::run(const Ctx& ctx, const float* a, const float* b, float scale,
         const std::int64_t output = item / blocks / w.chunks;
         const std::int64_t count = std::min(kColumns, width - column);
         float* sums = partial + (output * w.chunks + chunk) * width + column;
-        std::fill_n(sums, count, 0.0f);
+        double totals[kColumns];
+        std::fill_n(totals, count, 0.0);
         const auto base = offsets(w.kept, output);
         const std::int64_t last = std::min(w.rows, (chunk + 1) * w.chunk_rows);
-        for (std::int64_t row = chunk * w.chunk_rows; row < last; ++row) {
-          const auto at = offsets(w.reduced, row);
-          const float* factor = b == nullptr ? nullptr : b + base.second + at.second + column * w.inner.b;
-          HWY_DYNAMIC_DISPATCH(accumulate_row)
-          (count, a + base.first + at.first + column, factor, w.inner.b, sums);
+        for (std::int64_t row = chunk * w.chunk_rows; row < last;) {
+          std::fill_n(sums, count, 0.0f);
+          for (const std::int64_t stop = std::min(last, row + kSumRows); row < stop;) {
+            const auto at = offsets(w.reduced, row);
+            const Rows left{a + base.first + at.first + column, even.a, 1};
+            const Rows right{b == nullptr ? nullptr : b + base.second + at.second + column * w.inner.b, even.b,
+                             w.inner.b};
+            const std::int64_t rows = std::min(stop - row, even.size - row % even.size);
+            add_rows(rows, count, left, right, sums);
+            row += rows;
+          }
+          add_sums(count, sums, totals);
         }
+        std::transform(totals, totals + count, sums, [](double total) { return static_cast<float>(total); });
       }
     });
   } else {
@@ -277,13 +273,13 @@ void Reduction::run(const Ctx& ctx, const float* a, const float* b, float scale,
         const std::int64_t count = std::min(w.chunk_width, w.inner.size - column);
         const std::int64_t first = chunk / pieces * w.chunk_rows;
         const std::int64_t last = std::min(w.rows, first + w.chunk_rows);
-        float sum = 0;
+        double sum = 0;
         for (std::int64_t row = first; row < last; ++row) {
           const auto at = offsets(w.reduced, row);
           const float* factor = b == nullptr ? nullptr : b + base.second + at.second + column * w.inner.b;
           sum += HWY_DYNAMIC_DISPATCH(reduce_row)(count, a + base.first + at.first + column, factor, w.inner.b);
         }
-        partial[item] = sum;
+        partial[item] = static_cast<float>(sum);
       }
     });
   }
@@ -291,9 +287,9 @@ void Reduction::run(const Ctx& ctx, const float* a, const float* b, float scale,
   for_elements(ctx, w.outputs * width, 4 * w.chunks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const float* from = partial + i / width * w.chunks * width + i % width;
-      float sum = 0;
-      for (std::int64_t chunk = 0; chunk < w.chunks; ++chunk) sum += from[chunk * width];
-      out[i] = scale * sum;
+      double sum = 0;
+      for (std::int64_t chunk = 0; chunk < w.chunks; ++chunk) sum += static_cast<double>(from[chunk * width]);
+      out[i] = static_cast<float>(static_cast<double>(scale) * sum);
     }
   });
 }

@@ -1,7 +1,9 @@
 // conv2d. Activations stay in the kernel's layout; weights are plain and brought into the kernel's by the engine. The
 // data gradient and the weight gradient are two parts, each with its own operand.
 #include <algorithm>
+#include <optional>
 
+#include "ops/broadcast.h"
 #include "ops/kernels.h"
 #include "ops/onednn.h"
 #include "ops/table.h"
@@ -23,7 +25,7 @@ struct ConvState {
   Desc src, weight, dst;                     // of forward
   Desc data_gx, data_weight, data_gy;        // of the data gradient
   Desc weights_src, weights_gw, weights_gy;  // of the weight gradient
-  bool bias_with_weight = false;
+  std::optional<Reduction> bias;             // of the output's gradient, where the weight is frozen
   std::vector<PartKind> parts;
 };
 
@@ -32,6 +34,99 @@ struct Geometry {
   dnnl::memory::dims src, weight, dst, stride, dilation, padding;
   std::int64_t channels = 0;  // of one group
   std::int64_t taps = 0;
+};
+
+// Makes the descriptors of one call's kernels.
+class Kernels {
+ public:
+  Kernels(compute::Machine& the_machine, std::span<const Meta> inputs, const Geometry& geometry, std::int64_t groups,
+          std::string key_text)
+      : machine(the_machine),
+        in(inputs),
+        g(geometry),
+        key(std::move(key_text)),
+        places(g.out[2] * g.out[3]),
+        depth(g.channels * g.taps),
+        outputs(g.out[1] / groups),
+        flops(2.0 * as_double(g.out.numel()) * as_double(depth)),
+        plain_src_(machine.desc(Meta::plain(in[0].shape))),
+        plain_dst_(machine.desc(Meta::plain(g.out))),
+        any_src_(any_layout(g.src)),
+        any_dst_(any_layout(g.dst)) {}
+
+  // A plain input of many channels is worth bringing into blocks; one that is blocked already is taken as it comes.
+  Forward::primitive_desc forward() const {
+    return best_of<Forward::primitive_desc>({
+        [&] { return forward_of(in[0].layout.plain() ? any_src_ : machine.desc(in[0]), any_dst_); },
+        [&] { return forward_of(any_src_, any_dst_); },
+        [&] { return forward_of(plain_src_, plain_dst_); },
+    });
+  }
+
+  BackwardWeights::primitive_desc weights(const Forward::primitive_desc& forward, bool with_bias) const {
+    return best_of<BackwardWeights::primitive_desc>({
+        [&] { return weights_of(forward.src_desc(), forward.dst_desc(), forward, with_bias); },
+        [&] { return weights_of(any_src_, any_dst_, forward, with_bias); },
+        [&] { return weights_of(plain_src_, plain_dst_, forward, with_bias); },
+    });
+  }
+
+  BackwardData::primitive_desc data(const Forward::primitive_desc& forward) const {
+    return best_of<BackwardData::primitive_desc>({
+        [&] { return data_of(forward.src_desc(), forward.dst_desc(), forward); },
+        [&] { return data_of(any_src_, forward.dst_desc(), forward); },
+        [&] { return data_of(any_src_, any_dst_, forward); },
+        [&] { return data_of(plain_src_, plain_dst_, forward); },
+    });
+  }
+
+  bool has_bias() const { return in.size() > 2; }
+  Meta x(const Desc& desc) const { return machine.meta(in[0].shape, desc); }
+  Meta w(const Desc& desc) const { return machine.meta(in[1].shape, desc); }
+  Meta y(const Desc& desc) const { return machine.meta(g.out, desc); }
+  std::int64_t hidden(const char* implementation, std::int64_t m, std::int64_t n, std::int64_t k) const {
+    return compute::hidden_bytes(implementation, m, n, k, machine.threads());
+  }
+
+  compute::Machine& machine;
+  std::span<const Meta> in;
+  const Geometry& g;
+  std::string key;
+  std::int64_t places;   // of an output image
+  std::int64_t depth;    // of the sum that an output element is
+  std::int64_t outputs;  // channels of one group
+  double flops;
+
+ private:
+  static constexpr dnnl::algorithm kDirect = dnnl::algorithm::convolution_direct;
+
+  Desc bias() const { return plain_vector(g.out[1]); }
+
+  Forward::primitive_desc forward_of(const Desc& src, const Desc& dst) const {
+    const auto kind = dnnl::prop_kind::forward_training;
+    const Desc weight = any_layout(g.weight);
+    const auto desc =
+        has_bias() ? Forward::desc(kind, kDirect, src, weight, bias(), dst, g.stride, g.dilation, g.padding, g.padding)
+                   : Forward::desc(kind, kDirect, src, weight, dst, g.stride, g.dilation, g.padding, g.padding);
+    return Forward::primitive_desc(desc, compute::default_attributes(), machine.engine(), true);
+  }
+
+  BackwardWeights::primitive_desc weights_of(const Desc& src, const Desc& dst, const Forward::primitive_desc& forward,
+                                             bool with_bias) const {
+    const Desc weight = any_layout(g.weight);
+    const auto desc =
+        with_bias ? BackwardWeights::desc(kDirect, src, weight, bias(), dst, g.stride, g.dilation, g.padding, g.padding)
+                  : BackwardWeights::desc(kDirect, src, weight, dst, g.stride, g.dilation, g.padding, g.padding);
+    return BackwardWeights::primitive_desc(desc, compute::default_attributes(), machine.engine(), forward, true);
+  }
+
+  BackwardData::primitive_desc data_of(const Desc& src, const Desc& dst, const Forward::primitive_desc& forward) const {
+    const auto desc =
+        BackwardData::desc(kDirect, src, any_layout(g.weight), dst, g.stride, g.dilation, g.padding, g.padding);
+    return BackwardData::primitive_desc(desc, compute::default_attributes(), machine.engine(), forward, true);
+  }
+
+  Desc plain_src_, plain_dst_, any_src_, any_dst_;
 };
 
 }  // namespace
@@ -68,8 +163,8 @@ struct Conv2d {
       prep.require(in[2].shape == Shape({w[0]}), "bias " + in[2].shape.to_string() + " does not fit weight " +
                                                      w.to_string() + "; it must be [" + std::to_string(w[0]) + "]");
     }
-    prep.require(x.numel() > 0 && w.numel() > 0,
-                 "input " + x.to_string() + " and weight " + w.to_string() + " must not be empty");
+    prep.require(x.with(0, 1).numel() > 0 && w.numel() > 0, "input " + x.to_string() + " and weight " + w.to_string() +
+                                                                " must not be empty, but for the number of images");
     Geometry g;
     std::array<std::int64_t, 2> size{};
     for (std::size_t d = 0; d < 2; ++d) {
@@ -98,137 +193,33 @@ struct Conv2d {
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Geometry g = check(prep, in);
-    compute::Machine& machine = prep.machine();
-    const bool has_bias = in.size() > 2;
-    const Desc plain_src = machine.desc(Meta::plain(in[0].shape));
-    const Desc plain_dst = machine.desc(Meta::plain(g.out));
-    const Desc any_src = any_layout(g.src);
-    const Desc any_dst = any_layout(g.dst);
-    const Desc bias = plain_vector(g.out[1]);
-    const auto attributes = compute::default_attributes();
-
-    const auto forward_of = [&](const Desc& src, const Desc& dst) {
-      const auto kind = dnnl::prop_kind::forward_training;
-      const auto algorithm = dnnl::algorithm::convolution_direct;
-      const auto desc = has_bias ? Forward::desc(kind, algorithm, src, any_layout(g.weight), bias, dst, g.stride,
-                                                 g.dilation, g.padding, g.padding)
-                                 : Forward::desc(kind, algorithm, src, any_layout(g.weight), dst, g.stride, g.dilation,
-                                                 g.padding, g.padding);
-      return Forward::primitive_desc(desc, attributes, machine.engine(), true);
-    };
-    // A plain input of many channels is worth bringing into blocks; one that is blocked already is taken as it comes.
-    const auto forward = best_of<Forward::primitive_desc>({
-        [&] { return forward_of(in[0].layout.plain() ? any_src : machine.desc(in[0]), any_dst); },
-        [&] { return forward_of(any_src, any_dst); },
-        [&] { return forward_of(plain_src, plain_dst); },
-    });
-    if (!forward) prep.fail(no_kernel(in));
-
-    const std::int64_t places = g.out[2] * g.out[3];
-    const std::int64_t depth = g.channels * g.taps;
-    const std::int64_t outputs = g.out[1] / options.groups;
+    if (g.out.numel() == 0) return prepare_empty(in, g, needs);
     Attributes text;
     describe(text);
-    const std::string key = "conv2d " + text.text() + ' ' + text_of(in);
-    const auto hidden = [&](const char* implementation, std::int64_t m, std::int64_t n, std::int64_t k) {
-      return compute::hidden_bytes(implementation, m, n, k, machine.threads());
-    };
-
+    const Kernels kernels(prep.machine(), in, g, options.groups, "conv2d " + text.text() + ' ' + text_of(in));
+    const Forward::primitive_desc forward = kernels.forward();
+    if (!forward) prep.fail(no_kernel(in));
     auto state = std::make_shared<ConvState>();
-    state->forward =
-        kernel_maker<Forward>(key + "forward", forward, hidden(forward.impl_info_str(), places, outputs, depth));
-    state->src = forward.src_desc();
-    state->weight = forward.weights_desc();
-    state->dst = forward.dst_desc();
-
     Prepared out;
-    const Meta y = machine.meta(g.out, state->dst);
-    const Layout src_layout = machine.meta(in[0].shape, state->src).layout;
-    out.outputs = {y};
-    out.input_layouts = {src_layout, machine.meta(in[1].shape, state->weight).layout};
-    if (has_bias) out.input_layouts.push_back(kPlain);
-    out.scratch = state->forward.scratch;
-    const double flops = 2.0 * as_double(g.out.numel()) * as_double(depth);
-    out.work = {flops, as_double(in[0].bytes + in[1].bytes + y.bytes)};
-
+    add_forward(kernels, forward, out, *state);
     if (needs[1]) {
-      const bool with_bias = has_bias && needs[2];
-      const auto weights_of = [&](const Desc& src, const Desc& dst) {
-        const auto algorithm = dnnl::algorithm::convolution_direct;
-        const auto desc = with_bias ? BackwardWeights::desc(algorithm, src, any_layout(g.weight), bias, dst, g.stride,
-                                                            g.dilation, g.padding, g.padding)
-                                    : BackwardWeights::desc(algorithm, src, any_layout(g.weight), dst, g.stride,
-                                                            g.dilation, g.padding, g.padding);
-        return BackwardWeights::primitive_desc(desc, attributes, machine.engine(), forward, true);
-      };
-      const auto weights = best_of<BackwardWeights::primitive_desc>({
-          [&] { return weights_of(state->src, state->dst); },
-          [&] { return weights_of(any_src, any_dst); },
-          [&] { return weights_of(plain_src, plain_dst); },
-      });
+      const bool with_bias = in.size() > 2 && needs[2];
+      const BackwardWeights::primitive_desc weights = kernels.weights(forward, with_bias);
       if (!weights) prep.fail(no_kernel(in));
-      state->weights = kernel_maker<BackwardWeights>(key + (with_bias ? "weights bias" : "weights"), weights,
-                                                     hidden(weights.impl_info_str(), depth, outputs, places));
-      state->weights_src = weights.src_desc();
-      state->weights_gw = weights.diff_weights_desc();
-      state->weights_gy = weights.diff_dst_desc();
-      state->bias_with_weight = with_bias;
-      Part part;
-      part.inputs = {1};
-      part.gx = {machine.meta(in[1].shape, state->weights_gw)};
-      if (with_bias) {
-        part.inputs.push_back(2);
-        part.gx.push_back(Meta::plain(in[2].shape));
-      }
-      part.saved = {Saved::input(0, machine.meta(in[0].shape, state->weights_src).layout)};
-      part.gy = {{0, machine.meta(g.out, state->weights_gy).layout}};
-      part.scratch = state->weights.scratch;
-      part.work = {flops, as_double(in[0].bytes + y.bytes + part.gx[0].bytes)};
-      out.parts.push_back(std::move(part));
-      state->parts.push_back(PartKind::kWeight);
+      add_weight_part(kernels, weights, with_bias, out, *state);
     }
     if (needs[0]) {
-      const auto data_of = [&](const Desc& src, const Desc& dst) {
-        const auto desc = BackwardData::desc(dnnl::algorithm::convolution_direct, src, any_layout(g.weight), dst,
-                                             g.stride, g.dilation, g.padding, g.padding);
-        return BackwardData::primitive_desc(desc, attributes, machine.engine(), forward, true);
-      };
-      const auto data = best_of<BackwardData::primitive_desc>({
-          [&] { return data_of(state->src, state->dst); },
-          [&] { return data_of(any_src, state->dst); },
-          [&] { return data_of(any_src, any_dst); },
-          [&] { return data_of(plain_src, plain_dst); },
-      });
+      const BackwardData::primitive_desc data = kernels.data(forward);
       if (!data) prep.fail(no_kernel(in));
-      state->data =
-          kernel_maker<BackwardData>(key + "data", data, hidden(data.impl_info_str(), places, depth, outputs));
-      state->data_gx = data.diff_src_desc();
-      state->data_weight = data.weights_desc();
-      state->data_gy = data.diff_dst_desc();
-      Part part;
-      part.inputs = {0};
-      part.gx = {machine.meta(in[0].shape, state->data_gx)};
-      part.saved = {Saved::input(1, machine.meta(in[1].shape, state->data_weight).layout)};
-      part.gy = {{0, machine.meta(g.out, state->data_gy).layout}};
-      part.scratch = state->data.scratch;
-      part.work = {flops, as_double(in[1].bytes + y.bytes + part.gx[0].bytes)};
-      out.parts.push_back(std::move(part));
-      state->parts.push_back(PartKind::kData);
+      add_data_part(kernels, data, out, *state);
     }
-    if (needs[2] && !state->bias_with_weight) {
-      Part part;
-      part.inputs = {2};
-      part.gx = {Meta::plain(in[2].shape)};
-      part.gy = {{0, kPlain}};
-      part.work = {as_double(g.out.numel()), as_double(y.bytes)};
-      out.parts.push_back(std::move(part));
-      state->parts.push_back(PartKind::kBias);
-    }
+    if (needs[2] && !needs[1]) add_bias_part(kernels, out, *state);
     out.state = std::move(state);
     return out;
   }
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
+    if (out[0].numel() == 0) return;
     const auto& state = ctx.state<ConvState>();
     const compute::Machine& machine = ctx.machine();
     std::unordered_map<int, dnnl::memory> arguments = {
@@ -242,6 +233,10 @@ struct Conv2d {
 
   void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy,
                 std::span<const Buf> gx) const {
+    if (gy[0].numel() == 0) {
+      for (const Buf& gradient : gx) std::fill_n(gradient.as<float>(), gradient.numel(), 0.0f);
+      return;
+    }
     const auto& state = ctx.state<ConvState>();
     const compute::Machine& machine = ctx.machine();
     switch (state.parts[static_cast<std::size_t>(part)]) {
@@ -262,7 +257,7 @@ struct Conv2d {
                     {DNNL_ARG_DIFF_DST, machine.memory(state.data_gy, gy[0].data)},
                     {DNNL_ARG_DIFF_SRC, machine.memory(state.data_gx, gx[0].data)}});
       case PartKind::kBias:
-        return sum_channels(ctx, gy[0], gx[0].as<float>());
+        return state.bias->run(ctx, gy[0].as<const float>(), nullptr, 1, gx[0].as<float>());
     }
   }
 
@@ -273,21 +268,88 @@ struct Conv2d {
     return "no kernel for input " + in[0].shape.to_string() + " and weight " + in[1].shape.to_string();
   }
 
+  // A batch of no images gives no outputs, and gradients of zero.
+  static Prepared prepare_empty(std::span<const Meta> in, const Geometry& g, Needs needs) {
+    Prepared out;
+    out.outputs = {Meta::plain(g.out)};
+    out.input_layouts.assign(in.size(), kPlain);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      if (!needs[i]) continue;
+      Part part;
+      part.inputs = {static_cast<int>(i)};
+      part.gx = {Meta::plain(in[i].shape)};
+      part.gy = {{0, kPlain}};
+      part.work = {0, as_double(part.gx[0].bytes)};
+      out.parts.push_back(std::move(part));
+    }
+    return out;
+  }
+
+  static void add_forward(const Kernels& k, const Forward::primitive_desc& forward, Prepared& out, ConvState& state) {
+    state.forward = kernel_maker<Forward>(k.key + "forward", forward,
+                                          k.hidden(forward.impl_info_str(), k.places, k.outputs, k.depth));
+    state.src = forward.src_desc();
+    state.weight = forward.weights_desc();
+    state.dst = forward.dst_desc();
+    const Meta y = k.y(state.dst);
+    out.outputs = {y};
+    out.input_layouts = {k.x(state.src).layout, k.w(state.weight).layout};
+    if (k.has_bias()) out.input_layouts.push_back(kPlain);
+    out.scratch = state.forward.scratch;
+    out.work = {k.flops, as_double(k.in[0].bytes + k.in[1].bytes + y.bytes)};
+  }
+
+  static void add_weight_part(const Kernels& k, const BackwardWeights::primitive_desc& weights, bool with_bias,
+                              Prepared& out, ConvState& state) {
+    state.weights = kernel_maker<BackwardWeights>(k.key + (with_bias ? "weights bias" : "weights"), weights,
+                                                  k.hidden(weights.impl_info_str(), k.depth, k.outputs, k.places));
+    state.weights_src = weights.src_desc();
+    state.weights_gw = weights.diff_weights_desc();
+    state.weights_gy = weights.diff_dst_desc();
+    Part part;
+    part.inputs = {1};
+    part.gx = {k.w(state.weights_gw)};
+    if (with_bias) {
+      part.inputs.push_back(2);
+      part.gx.push_back(Meta::plain(k.in[2].shape));
+    }
+    part.saved = {Saved::input(0, k.x(state.weights_src).layout)};
+    part.gy = {{0, k.y(state.weights_gy).layout}};
+    part.scratch = state.weights.scratch;
+    part.work = {k.flops, as_double(k.in[0].bytes + out.outputs[0].bytes + part.gx[0].bytes)};
+    out.parts.push_back(std::move(part));
+    state.parts.push_back(PartKind::kWeight);
+  }
+
+  static void add_data_part(const Kernels& k, const BackwardData::primitive_desc& data, Prepared& out,
+                            ConvState& state) {
+    state.data =
+        kernel_maker<BackwardData>(k.key + "data", data, k.hidden(data.impl_info_str(), k.places, k.depth, k.outputs));
+    state.data_gx = data.diff_src_desc();
+    state.data_weight = data.weights_desc();
+    state.data_gy = data.diff_dst_desc();
+    Part part;
+    part.inputs = {0};
+    part.gx = {k.x(state.data_gx)};
+    part.saved = {Saved::input(1, k.w(state.data_weight).layout)};
+    part.gy = {{0, k.y(state.data_gy).layout}};
+    part.scratch = state.data.scratch;
+    part.work = {k.flops, as_double(k.in[1].bytes + out.outputs[0].bytes + part.gx[0].bytes)};
+    out.parts.push_back(std::move(part));
+    state.parts.push_back(PartKind::kData);
+  }
+
   // The bias gradient alone, where the weight is frozen.
-  static void sum_channels(const Ctx& ctx, const Buf& gy, float* out) {
-    const Shape& shape = gy.shape();
-    const std::int64_t places = shape[2] * shape[3];
-    const auto* from = gy.as<const float>();
-    for_range(ctx, shape[1], shape[0] * places * size_of(f32), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t channel = begin; channel < end; ++channel) {
-        double sum = 0;
-        for (std::int64_t image = 0; image < shape[0]; ++image) {
-          const float* row = from + (image * shape[1] + channel) * places;
-          for (std::int64_t i = 0; i < places; ++i) sum += static_cast<double>(row[i]);
-        }
-        out[channel] = static_cast<float>(sum);
-      }
-    });
+  static void add_bias_part(const Kernels& k, Prepared& out, ConvState& state) {
+    state.bias.emplace(k.g.out, Shape({k.g.out[1], 1, 1}));
+    Part part;
+    part.inputs = {2};
+    part.gx = {Meta::plain(k.in[2].shape)};
+    part.gy = {{0, kPlain}};
+    part.scratch = state.bias->scratch();
+    part.work = {as_double(k.g.out.numel()), as_double(out.outputs[0].bytes)};
+    out.parts.push_back(std::move(part));
+    state.parts.push_back(PartKind::kBias);
   }
 };
 

@@ -1,5 +1,6 @@
-// cross_entropy of class indices: the mean of logsumexp(row) - row[class]. Keeps one logsumexp a row; backward makes
-// the softmax again from the logits.
+// cross_entropy of class indices: the mean of logsumexp(row) - row[class]. Keeps two numbers a row, its maximum m and
+// the sum of e^(x - m): as one number, m + log(sum), they would lose digits where logits are large. Backward makes the
+// softmax again from the logits.
 #include "tidemark/ops.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cross_entropy.cc"  // NOLINT: what foreach_target compiles again
@@ -13,21 +14,21 @@ HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
 namespace HWY_NAMESPACE {
 
-void log_sum_exp(std::int64_t rows, std::int64_t width, const float* x, float* out) {
+void max_and_sum(std::int64_t rows, std::int64_t width, const float* x, float* maxima, float* sums) {
   for (std::int64_t row = 0; row < rows; ++row, x += width) {
     const float most = max_row(width, x);
     const auto add_exp = [&](auto acc, auto v)
                              HWY_ATTR { return hn::Add(acc, exp(Eight(), hn::Sub(v, hn::Set(Eight(), most)))); };
-    const double total = sum_of(width, add_exp, x);
-    out[row] = static_cast<float>(most + std::log(total));
+    maxima[row] = most;
+    sums[row] = static_cast<float>(sum_of(width, add_exp, x));
   }
 }
 
-void scaled_softmax(std::int64_t width, const float* x, float log_sum, float scale, float* out) {
-  const auto l = hn::Set(Wide(), log_sum);
+void scaled_exp(std::int64_t width, const float* x, float most, float scale, float* out) {
+  const auto m = hn::Set(Wide(), most);
   const auto s = hn::Set(Wide(), scale);
   map(
-      width, out, [&](auto v) HWY_ATTR { return hn::Mul(s, exp(Wide(), hn::Sub(v, l))); }, x);
+      width, out, [&](auto v) HWY_ATTR { return hn::Mul(s, exp(Wide(), hn::Sub(v, m))); }, x);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -39,8 +40,8 @@ namespace tidemark {
 namespace ops {
 namespace {
 
-HWY_EXPORT(log_sum_exp);
-HWY_EXPORT(scaled_softmax);
+HWY_EXPORT(max_and_sum);
+HWY_EXPORT(scaled_exp);
 
 struct CrossEntropy {
   static constexpr std::string_view name = "cross_entropy";
@@ -50,14 +51,15 @@ struct CrossEntropy {
     const Meta& classes = in[1];
     require_f32(prep, "logits", logits);
     const int rank = logits.shape.rank();
-    const bool fits = classes.dtype == i32 && rank > 0 && logits.shape.numel() > 0 &&
+    const bool fits = classes.dtype == i32 && rank > 0 && logits.shape[-1] > 0 &&
                       classes.shape == Shape(logits.shape.dims().first(static_cast<std::size_t>(rank - 1)));
-    prep.require(fits, ops::describe("logits", logits) + ", " + ops::describe("classes", classes) +
-                           "; classes must be i32 of the logits' shape without its last dimension");
+    prep.require(fits,
+                 ops::describe("logits", logits) + ", " + ops::describe("classes", classes) +
+                     "; classes must be i32 of the logits' shape without its last dimension, which must not be empty");
     const Meta plain = Meta::plain(logits.shape);
     const double n = as_double(plain.shape.numel());
     Prepared out;
-    out.outputs = {Meta::plain({}), Meta::plain({classes.shape.numel()})};
+    out.outputs = {Meta::plain({}), Meta::plain({2, classes.shape.numel()})};
     out.visible = 1;
     out.input_layouts = {kPlain, kPlain};
     out.work = {20 * n, 4 * n};
@@ -84,14 +86,16 @@ struct CrossEntropy {
                        " is outside [0, " + std::to_string(width) + "): logits are " + in[0].shape().to_string() +
                        ", classes " + in[1].shape().to_string());
     }
-    float* log_sums = out[1].as<>();
+    float* maxima = out[1].as<>();
+    float* sums = maxima + rows;
     for_range(ctx, rows, 16 * width, [&](std::int64_t begin, std::int64_t end) {
-      HWY_DYNAMIC_DISPATCH(log_sum_exp)
-      (end - begin, width, in[0].as<>() + begin * width, log_sums + begin);
+      HWY_DYNAMIC_DISPATCH(max_and_sum)
+      (end - begin, width, in[0].as<>() + begin * width, maxima + begin, sums + begin);
     });
     double total = 0;
     for (std::int64_t row = 0; row < rows; ++row) {
-      total += static_cast<double>(log_sums[row]) - static_cast<double>(in[0].as<>()[row * width + classes[row]]);
+      const float own = in[0].as<>()[row * width + classes[row]];
+      total += static_cast<double>(maxima[row]) - static_cast<double>(own) + std::log(static_cast<double>(sums[row]));
     }
     *out[0].as<>() = static_cast<float>(total / as_double(rows));
   }
@@ -100,12 +104,13 @@ struct CrossEntropy {
     const std::int64_t width = saved[0].shape()[-1];
     const std::int64_t rows = saved[1].numel();
     const std::int32_t* classes = saved[1].as<std::int32_t>();
-    const float* log_sums = saved[2].as<>();
+    const float* maxima = saved[2].as<>();
+    const float* sums = maxima + rows;
     const float scale = *gy[0].as<>() / static_cast<float>(rows);
     for_range(ctx, rows, 16 * width, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         float* to = gx[0].as<>() + row * width;
-        HWY_DYNAMIC_DISPATCH(scaled_softmax)(width, saved[0].as<>() + row * width, log_sums[row], scale, to);
+        HWY_DYNAMIC_DISPATCH(scaled_exp)(width, saved[0].as<>() + row * width, maxima[row], scale / sums[row], to);
         to[classes[row]] -= scale;
       }
     });

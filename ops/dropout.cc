@@ -19,7 +19,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
 namespace HWY_NAMESPACE {
 
-// y = x * scale where the word is at least the threshold, else 0. y may be x. Words are read in whole vectors.
+// y = x * scale where the word is at least the threshold, else x * 0: what is not finite stays NaN. y may be x. Words
+// are read in whole vectors.
 void select(std::int64_t n, const std::uint32_t* words, std::uint32_t threshold, float scale, const float* x,
             float* y) {
   const Wide d;
@@ -29,7 +30,7 @@ void select(std::int64_t n, const std::uint32_t* words, std::uint32_t threshold,
   const auto width = static_cast<std::int64_t>(hn::Lanes(d));
   const auto chosen = [&](std::int64_t i, hn::Vec<Wide> v) HWY_ATTR {
     const auto dropped = hn::Lt(hn::LoadU(du, words + i), least);
-    return hn::IfThenZeroElse(hn::RebindMask(d, dropped), hn::Mul(v, factor));
+    return hn::Mul(v, hn::IfThenZeroElse(hn::RebindMask(d, dropped), factor));
   };
   std::int64_t i = 0;
   for (; i + width <= n; i += width) hn::StoreU(chosen(i, hn::LoadU(d, x + i)), d, y + i);
@@ -55,7 +56,7 @@ struct Dropout {
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "x", in[0]);
-    prep.require(p >= 0 && p < 1, "p is " + std::to_string(p) + "; it must lie in [0, 1)");
+    prep.require(p >= 0 && p <= 1, "p is " + std::to_string(p) + "; it must lie in [0, 1]");
     const double n = as_double(raw_floats(in[0]));
     Prepared out;
     out.outputs = {in[0]};
@@ -80,13 +81,16 @@ struct Dropout {
   }
 
   static std::vector<Sample> samples() {
-    return {{"half", {{{11, 13}}}, any_op(Dropout{})}, {"tenth", {{{3000}}}, any_op(Dropout{0.1f})}};
+    return {{"half", {{{11, 13}}}, any_op(Dropout{})},
+            {"tenth", {{{3000}}}, any_op(Dropout{0.1f})},
+            {"all", {{{40}}}, any_op(Dropout{1.0f})}};
   }
 
  private:
   void run(const Ctx& ctx, const Buf& from, const Buf& to) const {
-    const auto threshold = static_cast<std::uint32_t>(static_cast<double>(p) * 0x1p32);
-    const float scale = 1.0f / (1.0f - p);
+    // With p = 1 the largest word is not below any threshold: the scale drops it too.
+    const auto threshold = static_cast<std::uint32_t>(std::min(static_cast<double>(p) * 0x1p32, 0x1p32 - 1));
+    const float scale = p < 1 ? 1.0f / (1.0f - p) : 0.0f;
     const compute::PhiloxKey key = compute::philox_key(ctx.rng());
     for_elements(ctx, raw_floats(*from.meta), 32, [&](std::int64_t begin, std::int64_t end) {
       constexpr std::int64_t kPiece = 1024;  // whole vectors

@@ -1,14 +1,92 @@
 // embedding: rows of a table by index. Its gradient is scattered straight into the table's.
+#include "tidemark/ops.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/embedding.cc"  // NOLINT: what foreach_target compiles again
+#include "hwy/foreach_target.h"                // IWYU pragma: keep
+#include "hwy/highway.h"
+
 #include <algorithm>
-#include <cstring>
 
 #include "ops/kernels.h"
+#include "ops/sums.h"
 #include "ops/table.h"
-#include "tidemark/ops.h"
 
+#ifndef TIDEMARK_OPS_EMBEDDING_SHARED_
+#define TIDEMARK_OPS_EMBEDDING_SHARED_
+namespace tidemark::ops {
+
+// What the gradient's rows of columns [begin, end) are added to. Rows that are added to often carry their sum in
+// double: each kSumRows-th time it goes there, and the row starts again.
+struct Scatter {
+  std::int64_t count;    // of indices
+  std::int64_t entries;  // of the table
+  std::int64_t width;
+  std::int64_t begin;
+  std::int64_t end;
+  const std::int32_t* indices;
+  const float* rows;
+  float* table;
+  // Of each entry: how often it was added to since its sum went to double, and kSumRows times the place of that sum in
+  // `totals`, counted from 1.
+  std::uint32_t* states;
+  double* totals;
+};
+
+}  // namespace tidemark::ops
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::ops {
+namespace HWY_NAMESPACE {
+
+void scatter_rows(const Scatter& s) {
+  constexpr auto kRun = static_cast<std::uint32_t>(kSumRows);
+  const std::int64_t width = s.end - s.begin;
+  std::uint32_t places = 0;
+  std::fill_n(s.states, s.entries, 0u);
+  for (std::int64_t i = 0; i < s.count; ++i) {
+    std::uint32_t& state = s.states[s.indices[i]];
+    const float* from = s.rows + i * s.width + s.begin;
+    float* to = s.table + s.indices[i] * s.width + s.begin;
+    if (state % kRun == 0 && state > 0) {
+      std::copy_n(from, width, to);
+    } else {
+      for (std::int64_t k = 0; k < width; ++k) to[k] += from[k];
+    }
+    if (++state % kRun != 0) continue;
+    if (state == kRun) {
+      state = ++places * kRun;
+      std::fill_n(s.totals + (places - 1) * s.width + s.begin, width, 0.0);
+    } else {
+      state -= kRun;
+    }
+    double* total = s.totals + (state / kRun - 1) * s.width + s.begin;
+    for (std::int64_t k = 0; k < width; ++k) total[k] += static_cast<double>(to[k]);
+  }
+  for (std::int64_t entry = 0; entry < s.entries; ++entry) {
+    const std::uint32_t state = s.states[entry];
+    if (state < kRun) continue;
+    float* to = s.table + entry * s.width + s.begin;
+    const double* total = s.totals + (state / kRun - 1) * s.width + s.begin;
+    const bool open = state % kRun != 0;
+    for (std::int64_t k = 0; k < width; ++k) {
+      to[k] = static_cast<float>(total[k] + (open ? static_cast<double>(to[k]) : 0.0));
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tidemark::ops
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace tidemark {
 namespace ops {
 namespace {
+
+HWY_EXPORT(scatter_rows);
+
+constexpr std::int64_t kLine = 16;  // floats of a cache line, which belong to one thread
 
 struct Embedding {
   static constexpr std::string_view name = "embedding";
@@ -34,6 +112,9 @@ struct Embedding {
       part.saved = {Saved::input(0, kPlain)};
       part.gy = {{0, kPlain}};
       part.work = {bytes / 4, 3 * bytes + as_double(part.gx[0].bytes)};
+      // An entry takes a place for its sum in double when it has been added to kSumRows times.
+      part.scratch = indices.shape.numel() / kSumRows * table.shape[1] * std::int64_t{sizeof(double)} +
+                     prep.threads() * table.shape[0] * std::int64_t{sizeof(std::uint32_t)};
       part.accumulates = true;
       out.parts.push_back(std::move(part));
     }
@@ -59,20 +140,22 @@ struct Embedding {
 
   // Each thread has its own columns and goes through the indices in their order: equal bits on every team.
   void backward(Ctx& ctx, int, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const {
-    const std::int32_t* indices = saved[0].as<std::int32_t>();
     const std::int64_t count = saved[0].numel();
+    const std::int64_t entries = gx[0].shape()[0];
     const std::int64_t width = gx[0].shape()[1];
     if (!ctx.accumulate()) {
       for_elements(ctx, gx[0].numel(), 4, [&](std::int64_t begin, std::int64_t end) {
-        std::memset(gx[0].as<>() + begin, 0, static_cast<std::size_t>(end - begin) * sizeof(float));
+        std::fill(gx[0].as<>() + begin, gx[0].as<>() + end, 0.0f);
       });
     }
-    for_elements(ctx, width, 12 * count, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        float* to = gx[0].as<>() + indices[i] * width;
-        const float* from = gy[0].as<>() + i * width;
-        for (std::int64_t k = begin; k < end; ++k) to[k] += from[k];
-      }
+    auto* const totals = ctx.scratch<double>();
+    auto* const states = reinterpret_cast<std::uint32_t*>(totals + count / kSumRows * width);
+    const bool small = 12 * count * width < kParallelBytes;
+    const std::int64_t lines = (width + kLine - 1) / kLine;
+    for_members(lines, small ? 1 : ctx.threads(), [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
+      HWY_DYNAMIC_DISPATCH(scatter_rows)
+      ({count, entries, width, begin * kLine, std::min(width, end * kLine), saved[0].as<std::int32_t>(), gy[0].as<>(),
+        gx[0].as<>(), states + member * entries, totals});
     });
   }
 
@@ -96,3 +179,4 @@ Tensor embedding(const Tensor& indices, const Tensor& table, SourceLocation wher
 }
 
 }  // namespace tidemark
+#endif  // HWY_ONCE

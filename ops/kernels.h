@@ -29,6 +29,17 @@ void for_elements(const Ctx& ctx, std::int64_t count, std::int64_t bytes_each, F
   for_range(ctx, count, bytes_each, f, 16);
 }
 
+// f(member, begin, end) over [0, count) for each of at most `members` threads, which may have scratch of its own.
+template <class F>
+void for_members(std::int64_t count, std::int64_t members, F&& f) {
+  const std::int64_t team = std::min(count, members);
+  compute::parallel_for(team, 1, static_cast<int>(team), [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t member = first; member < last; ++member) {
+      f(member, count * member / team, count * (member + 1) / team);
+    }
+  });
+}
+
 // Floats in a value's bytes, the padding of its layout included.
 inline std::int64_t raw_floats(const Meta& meta) { return meta.bytes / static_cast<std::int64_t>(sizeof(float)); }
 

@@ -6,6 +6,7 @@
 #include "hwy/highway.h"
 #include "ops/kernels.h"
 #include "ops/simd-inl.h"
+#include "ops/sums.h"
 #include "ops/table.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -16,12 +17,12 @@ void layer_norm_forward(std::int64_t rows, std::int64_t width, float eps, const 
                         const float* beta, float* y, float* mean, float* rstd) {
   const auto size = static_cast<float>(width);
   for (std::int64_t row = 0; row < rows; ++row, x += width, y += width) {
-    const float centre = sum_row(width, x) / size;
+    const float centre = static_cast<float>(sum_row(width, x)) / size;
     const auto squares = [&](auto acc, auto v) HWY_ATTR {
       const auto off = hn::Sub(v, hn::Set(Eight(), centre));
       return hn::MulAdd(off, off, acc);
     };
-    const float scale = 1.0f / std::sqrt(sum_of(width, squares, x) / size + eps);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(sum_of(width, squares, x)) / size + eps);
     const auto m = hn::Set(Wide(), centre);
     const auto s = hn::Set(Wide(), scale);
     map(
@@ -39,10 +40,10 @@ void layer_norm_gx(std::int64_t rows, std::int64_t width, const float* x, const 
   for (std::int64_t row = 0; row < rows; ++row, x += width, gy += width, gx += width) {
     const float centre = mean[row];
     const float scale = rstd[row];
-    const float direct = dot_row(width, gy, gamma) / size;
+    const float direct = static_cast<float>(dot_row(width, gy, gamma)) / size;
     const auto weighted = [&](auto acc, auto v, auto g, auto w)
                               HWY_ATTR { return hn::MulAdd(hn::Mul(g, w), hn::Sub(v, hn::Set(Eight(), centre)), acc); };
-    const float along = sum_of(width, weighted, x, gy, gamma) / size * scale * scale;
+    const float along = static_cast<float>(sum_of(width, weighted, x, gy, gamma)) / size * scale * scale;
     const auto m = hn::Set(Wide(), centre);
     const auto s = hn::Set(Wide(), scale);
     const auto d = hn::Set(Wide(), direct);
@@ -53,16 +54,19 @@ void layer_norm_gx(std::int64_t rows, std::int64_t width, const float* x, const 
   }
 }
 
-// Adds the rows' share of gamma's and beta's gradients to two sums of `width`.
+// Adds the rows' share of gamma's gradient to `width` sums, and of beta's to those `stride` behind. Without x only
+// beta's is wanted.
 void layer_norm_sums(std::int64_t rows, std::int64_t width, const float* x, const float* mean, const float* rstd,
-                     const float* gy, float* gamma_sum, float* beta_sum) {
-  for (std::int64_t row = 0; row < rows; ++row, x += width, gy += width) {
+                     const float* gy, float* sums, std::int64_t stride) {
+  for (std::int64_t row = 0; row < rows; ++row, gy += width) {
+    map(
+        width, sums + stride, [](auto g, auto acc) HWY_ATTR { return hn::Add(g, acc); }, gy, sums + stride);
+    if (x == nullptr) continue;
     const auto m = hn::Set(Wide(), mean[row]);
     const auto s = hn::Set(Wide(), rstd[row]);
     const auto share = [&](auto v, auto g, auto acc) HWY_ATTR { return hn::MulAdd(hn::Mul(hn::Sub(v, m), s), g, acc); };
-    map(width, gamma_sum, share, x, gy, gamma_sum);
-    map(
-        width, beta_sum, [](auto g, auto acc) HWY_ATTR { return hn::Add(g, acc); }, gy, beta_sum);
+    map(width, sums, share, x, gy, sums);
+    x += width;
   }
 }
 
@@ -82,11 +86,42 @@ HWY_EXPORT(layer_norm_sums);
 // Sums over rows are made in chunks that depend on the number of rows alone, and combined in their order.
 struct Chunks {
   explicit Chunks(std::int64_t count)
-      : rows(std::max<std::int64_t>(32, (count + kMost - 1) / kMost)), chunks((count + rows - 1) / rows) {}
+      : rows(std::max<std::int64_t>(kSumRows, (count + kMost - 1) / kMost)), chunks((count + rows - 1) / rows) {}
   static constexpr std::int64_t kMost = 64;
   std::int64_t rows;
   std::int64_t chunks;
 };
+
+// Where the gradients of gamma and beta are summed, in scratch: both lie side by side, each padded to `stride`. First
+// the sums of all chunks; then, for each thread, totals in double and the sums of a few rows.
+struct SumsPlace {
+  SumsPlace(std::int64_t width, std::int64_t chunk_count, int threads)
+      : stride(round_up(width, 16)), chunks(chunk_count), members(std::clamp<std::int64_t>(chunk_count, 1, threads)) {}
+  std::int64_t stride;
+  std::int64_t chunks;
+  std::int64_t members;
+
+  std::int64_t each() const { return 2 * stride; }
+  std::int64_t floats() const { return each() * (chunks + 3 * members); }
+  float* of_chunk(float* scratch, std::int64_t chunk) const { return scratch + chunk * each(); }
+  double* totals(float* scratch, std::int64_t member) const {
+    return reinterpret_cast<double*>(scratch + each() * (chunks + 2 * member));
+  }
+  float* recent(float* scratch, std::int64_t member) const {
+    return scratch + each() * (chunks + 2 * members + member);
+  }
+};
+
+// to[i] = the sum of column i of `rows` rows, `step` apart.
+void combine(std::int64_t rows, std::int64_t width, const float* from, std::int64_t step, float* to) {
+  constexpr std::int64_t kStrip = 64;
+  for (std::int64_t first = 0; first < width; first += kStrip) {
+    const std::int64_t count = std::min(kStrip, width - first);
+    double totals[kStrip] = {};
+    for (std::int64_t row = 0; row < rows; ++row) add_sums(count, from + row * step + first, totals);
+    for (std::int64_t i = 0; i < count; ++i) to[first + i] = static_cast<float>(totals[i]);
+  }
+}
 
 struct LayerNorm {
   static constexpr std::string_view name = "layer_norm";
@@ -137,7 +172,7 @@ struct LayerNorm {
       part.gx.push_back(i == 0 ? plain : weight);
     }
     if (needs[0]) part.overwrites = {{static_cast<int>(part.saved.size()), 0}, {0, 0}};
-    if (state->sums) part.scratch = Chunks(rows).chunks * 2 * round_up(width, 16) * 4;
+    if (state->sums) part.scratch = SumsPlace(width, Chunks(rows).chunks, prep.threads()).floats() * size_of(f32);
     part.work = {(needs[0] ? 12 * n : 0) + (state->sums ? 5 * n : 0), (needs[0] ? 12 : 8) * n};
     out.parts.push_back(std::move(part));
     out.state = std::move(state);
@@ -153,41 +188,44 @@ struct LayerNorm {
     });
   }
 
-  // Each chunk of rows adds to its own sums before its gx is written, which may take the place of x or gy.
   void backward(Ctx& ctx, int, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const {
     const State& state = ctx.state<State>();
     const std::int64_t width = gy[0].shape()[-1];
     const std::int64_t rows = gy[0].numel() / width;
-    const bool has_x = !saved.empty();
-    const float* x = has_x ? saved[0].as<>() : nullptr;
-    const float* mean = has_x ? saved[1].as<>() : nullptr;
-    const float* rstd = has_x ? saved[2].as<>() : nullptr;
     const Chunks split(rows);
-    const std::int64_t stride = round_up(width, 16);
-    float* sums = ctx.scratch<float>();
-    for_range(ctx, split.chunks, split.rows * width * 24, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t chunk = begin; chunk < end; ++chunk) {
-        const std::int64_t first = chunk * split.rows;
-        const std::int64_t count = std::min(rows - first, split.rows);
-        const std::int64_t at = first * width;
-        if (state.sums) chunk_sums(count, width, x, mean, rstd, first, gy[0].as<>() + at, sums + chunk * 2 * stride);
-        if (state.x) {
-          HWY_DYNAMIC_DISPATCH(layer_norm_gx)
-          (count, width, x + at, saved[3].as<>(), mean + first, rstd + first, gy[0].as<>() + at, gx[0].as<>() + at);
-        }
-      }
-    });
-    const auto combine = [&](int index, std::int64_t offset) {
-      if (index < 0) return;
-      float* to = gx[static_cast<std::size_t>(index)].as<>();
-      std::fill_n(to, width, 0.0f);
-      for (std::int64_t chunk = 0; chunk < split.chunks; ++chunk) {
-        const float* from = sums + chunk * 2 * stride + offset;
-        for (std::int64_t i = 0; i < width; ++i) to[i] += from[i];
-      }
+    const SumsPlace place(width, split.chunks, ctx.threads());
+    auto* const scratch = ctx.scratch<float>();
+    const bool small = rows * width * 24 < kParallelBytes;
+    for_members(
+        split.chunks, small ? 1 : place.members, [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t chunk = begin; chunk < end; ++chunk) {
+            float* const sums = place.of_chunk(scratch, chunk);
+            double* const totals = place.totals(scratch, member);
+            const bool one_run = split.rows <= kSumRows;
+            if (state.sums && !one_run) std::fill_n(totals, place.each(), 0.0);
+            const std::int64_t last = std::min(rows, (chunk + 1) * split.rows);
+            for (std::int64_t row = chunk * split.rows; row < last; row += kSumRows) {
+              const std::int64_t count = std::min(kSumRows, last - row);
+              // gx may take the place of x or gy: the sums read these rows before.
+              if (state.sums) {
+                add_rows(saved, gy[0], row, count, place, one_run ? sums : place.recent(scratch, member),
+                         one_run ? nullptr : totals);
+              }
+              if (!state.x) continue;
+              HWY_DYNAMIC_DISPATCH(layer_norm_gx)
+              (count, width, saved[0].as<>() + row * width, saved[3].as<>(), saved[1].as<>() + row,
+               saved[2].as<>() + row, gy[0].as<>() + row * width, gx[0].as<>() + row * width);
+            }
+            if (!state.sums || one_run) continue;
+            std::transform(totals, totals + place.each(), sums, [](double total) { return static_cast<float>(total); });
+          }
+        });
+    const auto give = [&](int at, const float* from) {
+      if (at < 0) return;
+      combine(split.chunks, width, from, place.each(), gx[static_cast<std::size_t>(at)].as<>());
     };
-    combine(state.gamma_at, 0);
-    combine(state.beta_at, stride);
+    give(state.gamma_at, scratch);
+    give(state.beta_at, scratch + place.stride);
   }
 
   static std::vector<Sample> samples() {
@@ -198,23 +236,19 @@ struct LayerNorm {
  private:
   static std::string describe_all(std::span<const Meta> in) {
     return ops::describe("x", in[0]) + ", " + ops::describe("gamma", in[1]) + ", " + ops::describe("beta", in[2]) +
-           "; gamma and beta must have the size of x's last dimension";
+           "; gamma and beta must have the size of x's last dimension, which must not be empty";
   }
 
-  // `to`: gamma's sums, then beta's at the next multiple of 16 floats. Without x only beta's are wanted.
-  static void chunk_sums(std::int64_t count, std::int64_t width, const float* x, const float* mean, const float* rstd,
-                         std::int64_t first, const float* gy, float* to) {
-    float* beta = to + round_up(width, 16);
-    std::fill_n(to, width, 0.0f);
-    std::fill_n(beta, width, 0.0f);
-    if (x == nullptr) {
-      for (std::int64_t row = 0; row < count; ++row) {
-        for (std::int64_t i = 0; i < width; ++i) beta[i] += gy[row * width + i];
-      }
-      return;
-    }
+  // What `count` rows from `row` on give to gamma's and beta's gradients: to `recent`, and from there to `totals`
+  // unless that is null. `saved` is empty where beta's gradient is wanted alone.
+  static void add_rows(std::span<const Buf> saved, const Buf& gy, std::int64_t row, std::int64_t count,
+                       const SumsPlace& place, float* recent, double* totals) {
+    const std::int64_t width = gy.shape()[-1];
+    const auto from = [&](std::size_t i, std::int64_t at) { return saved.empty() ? nullptr : saved[i].as<>() + at; };
+    std::fill_n(recent, place.each(), 0.0f);
     HWY_DYNAMIC_DISPATCH(layer_norm_sums)
-    (count, width, x + first * width, mean + first, rstd + first, gy, to, beta);
+    (count, width, from(0, row * width), from(1, row), from(2, row), gy.as<>() + row * width, recent, place.stride);
+    if (totals != nullptr) add_sums(place.each(), recent, totals);
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include "compute/gemm.h"
 #include "ops/kernels.h"
+#include "ops/sums.h"
 #include "ops/table.h"
 #include "tidemark/ops.h"
 
@@ -19,18 +20,19 @@ struct LinearState {
 
 // out[j] = or += the sum of column j. Columns are shared among threads and rows are summed in order.
 void sum_columns(const Ctx& ctx, std::int64_t rows, std::int64_t columns, const float* from, bool add, float* out) {
-  constexpr std::int64_t kStrip = 64;
-  const std::int64_t strips = (columns + kStrip - 1) / kStrip;
-  for_range(ctx, strips, rows * kStrip * size_of(f32), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t strip = begin; strip < end; ++strip) {
-      const std::int64_t first = strip * kStrip;
-      const std::int64_t width = std::min(kStrip, columns - first);
-      float sums[kStrip] = {};
-      for (std::int64_t row = 0; row < rows; ++row) {
-        const float* line = from + row * columns + first;
-        for (std::int64_t j = 0; j < width; ++j) sums[j] += line[j];
+  for_elements(ctx, columns, rows * size_of(f32), [&](std::int64_t begin, std::int64_t end) {
+    constexpr std::int64_t kStrip = 512;
+    for (std::int64_t first = begin; first < end; first += kStrip) {
+      const std::int64_t width = std::min(kStrip, end - first);
+      double totals[kStrip] = {};
+      for (std::int64_t row = 0; row < rows; row += kSumRows) {
+        float sums[kStrip] = {};
+        add_rows(std::min(kSumRows, rows - row), width, {from + row * columns + first, columns}, {}, sums);
+        add_sums(width, sums, totals);
       }
-      for (std::int64_t j = 0; j < width; ++j) out[first + j] = (add ? out[first + j] : 0.0f) + sums[j];
+      for (std::int64_t j = 0; j < width; ++j) {
+        out[first + j] = (add ? out[first + j] : 0.0f) + static_cast<float>(totals[j]);
+      }
     }
   });
 }
@@ -55,8 +57,7 @@ struct Linear {
     const std::int64_t inputs = w[1];
     const std::int64_t outputs = w[0];
     const Meta y = Meta::plain(x.with(-1, outputs));
-    const std::int64_t rows = outputs > 0 ? y.shape.numel() / outputs : 0;
-
+    const std::int64_t rows = x.with(-1, 1).numel();
     auto state = std::make_shared<LinearState>();
     state->forward = compute::Gemm::dense(rows, outputs, inputs, false, true);
     state->weight = compute::Gemm::dense(outputs, inputs, rows, true, false);

@@ -12,7 +12,7 @@ HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
 namespace HWY_NAMESPACE {
 
-float squared_distance(std::int64_t n, const float* a, const float* b) {
+double squared_distance(std::int64_t n, const float* a, const float* b) {
   const auto add_square = [](auto acc, auto v, auto w) HWY_ATTR {
     const auto off = hn::Sub(v, w);
     return hn::MulAdd(off, off, acc);
@@ -47,9 +47,8 @@ struct MseLoss {
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "a", in[0]);
     require_f32(prep, "b", in[1]);
-    prep.require(
-        in[0].shape == in[1].shape && in[0].shape.numel() > 0,
-        "a is " + in[0].shape.to_string() + ", b is " + in[1].shape.to_string() + "; they must be equal and not empty");
+    prep.require(in[0].shape == in[1].shape,
+                 "a is " + in[0].shape.to_string() + ", b is " + in[1].shape.to_string() + "; they must be equal");
     const Meta plain = Meta::plain(in[0].shape);
     const double n = as_double(plain.shape.numel());
     Prepared out;
@@ -79,8 +78,8 @@ struct MseLoss {
     for_range(ctx, chunks, 8 * kChunk, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t chunk = begin; chunk < end; ++chunk) {
         const std::int64_t first = chunk * kChunk;
-        sums[chunk] = HWY_DYNAMIC_DISPATCH(squared_distance)(std::min(kChunk, n - first), in[0].as<>() + first,
-                                                             in[1].as<>() + first);
+        sums[chunk] = static_cast<float>(HWY_DYNAMIC_DISPATCH(squared_distance)(
+            std::min(kChunk, n - first), in[0].as<>() + first, in[1].as<>() + first));
       }
     });
     double total = 0;

@@ -40,7 +40,6 @@ struct Reduce {
     const Meta plain = Meta::plain(shape);
     const std::int64_t outputs = ones.numel();
     const std::int64_t summed = outputs > 0 ? shape.numel() / outputs : 0;
-    prep.require(!averaged || summed > 0, ops::describe("x", in[0]) + "; the mean of no elements is not defined");
     auto state = std::make_shared<State>(
         State{Reduction(shape, ones), ones, averaged ? static_cast<float>(1.0 / as_double(summed)) : 1.0f});
     const double n = as_double(shape.numel());
@@ -83,7 +82,7 @@ struct Reduce {
 
 // Negative dimensions count from the end.
 template <bool averaged>
-Tensor reduce(const Tensor& x, std::initializer_list<int> dims, SourceLocation where) {
+Tensor reduce(const Tensor& x, std::span<const int> dims, SourceLocation where) {
   std::uint32_t bits = 0;
   for (const int dim : dims) {
     const int rank = x.shape(where).rank();
@@ -107,10 +106,10 @@ std::vector<Sample> mean_samples() { return Reduce<true>::samples(); }
 
 Tensor sum(const Tensor& x, SourceLocation where) { return apply(ops::Reduce<false>{}, {x}, where); }
 Tensor mean(const Tensor& x, SourceLocation where) { return apply(ops::Reduce<true>{}, {x}, where); }
-Tensor sum(const Tensor& x, std::initializer_list<int> dims, SourceLocation where) {
+Tensor sum(const Tensor& x, std::span<const int> dims, SourceLocation where) {
   return ops::reduce<false>(x, dims, where);
 }
-Tensor mean(const Tensor& x, std::initializer_list<int> dims, SourceLocation where) {
+Tensor mean(const Tensor& x, std::span<const int> dims, SourceLocation where) {
   return ops::reduce<true>(x, dims, where);
 }
 

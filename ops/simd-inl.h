@@ -75,19 +75,39 @@ HWY_INLINE hn::Vec<Eight> fold(std::int64_t n, float start, F f, C combine, cons
   return combine(combine(a0, a1), combine(a2, a3));
 }
 
+// Sums of more elements than this are made in pieces, whose lanes are added up in double: float's rounding does not
+// grow with their length.
+inline constexpr std::int64_t kSumPiece = 512;
+
 template <class F, class... In>
-HWY_INLINE float sum_of(std::int64_t n, F f, const In*... in) {
-  const auto total = fold(
-      n, 0.0f, f, [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); }, in...);
-  return hn::GetLane(hn::SumOfLanes(Eight(), total));
+HWY_NOINLINE double long_sum_of(std::int64_t n, F f, const In*... in) {
+  const auto add = [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); };
+  constexpr std::size_t kLanes = hn::MaxLanes(Eight());
+  double totals[kLanes] = {};
+  for (std::int64_t i = 0; i < n; i += kSumPiece) {
+    HWY_ALIGN float lanes[kLanes];
+    hn::Store(fold(HWY_MIN(kSumPiece, n - i), 0.0f, f, add, (in + i)...), Eight(), lanes);
+    for (std::size_t k = 0; k < kLanes; ++k) totals[k] += static_cast<double>(lanes[k]);
+  }
+  double total = 0;
+  for (const double part : totals) total += part;
+  return total;
 }
 
-HWY_INLINE float sum_row(std::int64_t n, const float* x) {
+template <class F, class... In>
+HWY_INLINE double sum_of(std::int64_t n, F f, const In*... in) {
+  if (n > kSumPiece) return long_sum_of(n, f, in...);
+  const auto sums = fold(
+      n, 0.0f, f, [](auto a, auto b) HWY_ATTR { return hn::Add(a, b); }, in...);
+  return static_cast<double>(hn::GetLane(hn::SumOfLanes(Eight(), sums)));
+}
+
+HWY_INLINE double sum_row(std::int64_t n, const float* x) {
   return sum_of(
       n, [](auto acc, auto v) HWY_ATTR { return hn::Add(acc, v); }, x);
 }
 
-HWY_INLINE float dot_row(std::int64_t n, const float* x, const float* y) {
+HWY_INLINE double dot_row(std::int64_t n, const float* x, const float* y) {
   return sum_of(
       n, [](auto acc, auto v, auto w) HWY_ATTR { return hn::MulAdd(v, w, acc); }, x, y);
 }

@@ -17,7 +17,7 @@ void softmax_forward(std::int64_t rows, std::int64_t width, const float* x, floa
     const auto most = hn::Set(Wide(), max_row(width, x));
     map(
         width, y, [&](auto v) HWY_ATTR { return exp(Wide(), hn::Sub(v, most)); }, x);
-    const auto scale = hn::Set(Wide(), 1.0f / sum_row(width, y));
+    const auto scale = hn::Set(Wide(), static_cast<float>(1.0 / sum_row(width, y)));
     map(
         width, y, [&](auto v) HWY_ATTR { return hn::Mul(v, scale); }, y);
   }
@@ -25,7 +25,7 @@ void softmax_forward(std::int64_t rows, std::int64_t width, const float* x, floa
 
 void softmax_backward(std::int64_t rows, std::int64_t width, const float* y, const float* gy, float* gx) {
   for (std::int64_t row = 0; row < rows; ++row, y += width, gy += width, gx += width) {
-    const auto mean = hn::Set(Wide(), dot_row(width, y, gy));
+    const auto mean = hn::Set(Wide(), static_cast<float>(dot_row(width, y, gy)));
     map(
         width, gx, [&](auto v, auto g) HWY_ATTR { return hn::Mul(v, hn::Sub(g, mean)); }, y, gy);
   }
@@ -48,8 +48,7 @@ struct Softmax {
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "x", in[0]);
-    prep.require(in[0].shape.rank() > 0 && in[0].shape[-1] > 0,
-                 describe("x", in[0]) + "; softmax needs a last dimension with elements");
+    prep.require(in[0].shape.rank() > 0, describe("x", in[0]) + "; softmax needs a dimension");
     const Meta plain = Meta::plain(in[0].shape);
     const double n = as_double(plain.shape.numel());
     Prepared out;
@@ -72,7 +71,7 @@ struct Softmax {
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     const std::int64_t width = in[0].shape()[-1];
-    for_range(ctx, in[0].numel() / width, 16 * width, [&](std::int64_t begin, std::int64_t end) {
+    for_range(ctx, rows_of(in[0]), 16 * width, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(softmax_forward)
       (end - begin, width, in[0].as<>() + begin * width, out[0].as<>() + begin * width);
     });
@@ -80,7 +79,7 @@ struct Softmax {
 
   void backward(Ctx& ctx, int, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const {
     const std::int64_t width = gx[0].shape()[-1];
-    for_range(ctx, gx[0].numel() / width, 16 * width, [&](std::int64_t begin, std::int64_t end) {
+    for_range(ctx, rows_of(gx[0]), 16 * width, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(softmax_backward)
       (end - begin, width, saved[0].as<>() + begin * width, gy[0].as<>() + begin * width, gx[0].as<>() + begin * width);
     });
@@ -89,6 +88,9 @@ struct Softmax {
   static std::vector<Sample> samples() {
     return {{"rows", {{{3, 4, 19}}}, any_op(Softmax{})}, {"wide", {{{2, 257}}}, any_op(Softmax{})}};
   }
+
+ private:
+  static std::int64_t rows_of(const Buf& x) { return x.numel() / std::max<std::int64_t>(1, x.shape()[-1]); }
 };
 
 }  // namespace

@@ -90,7 +90,7 @@ struct LayerNormOptions {
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const LayerNormOptions& options = {},
                   SourceLocation where = SourceLocation::current());
 
-// Zeroes elements with probability p and scales the others by 1 / (1 - p). The mask is never stored.
+// Zeroes elements with probability p, in [0, 1], and scales the others by 1 / (1 - p). The mask is never stored.
 struct DropoutOptions {
   float p = 0.5f;
   bool training = true;
@@ -121,11 +121,17 @@ Tensor softmax(const Tensor& x, SourceLocation where = SourceLocation::current()
 // 1 / sqrt(D / heads). Never holds more than a few rows of scores a thread.
 Tensor causal_self_attention(const Tensor& qkv, int heads, SourceLocation where = SourceLocation::current());
 
-// Over all elements -> [] (one number), or over the given dimensions, which vanish.
+// Over all elements -> [] (one number), or over the given dimensions, which vanish. The mean of nothing is NaN.
 Tensor sum(const Tensor& x, SourceLocation where = SourceLocation::current());
-Tensor sum(const Tensor& x, std::initializer_list<int> dims, SourceLocation where = SourceLocation::current());
+Tensor sum(const Tensor& x, std::span<const int> dims, SourceLocation where = SourceLocation::current());
+inline Tensor sum(const Tensor& x, std::initializer_list<int> dims, SourceLocation where = SourceLocation::current()) {
+  return sum(x, std::span<const int>(dims.begin(), dims.size()), where);
+}
 Tensor mean(const Tensor& x, SourceLocation where = SourceLocation::current());
-Tensor mean(const Tensor& x, std::initializer_list<int> dims, SourceLocation where = SourceLocation::current());
+Tensor mean(const Tensor& x, std::span<const int> dims, SourceLocation where = SourceLocation::current());
+inline Tensor mean(const Tensor& x, std::initializer_list<int> dims, SourceLocation where = SourceLocation::current()) {
+  return mean(x, std::span<const int>(dims.begin(), dims.size()), where);
+}
 
 // logits [..., C], classes (i32) [...] -> [] the mean of -log softmax(logits)[class].
 Tensor cross_entropy(const Tensor& logits, const Tensor& classes, SourceLocation where = SourceLocation::current());

@@ -8,8 +8,10 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,6 +31,27 @@ struct BackwardOptions {
 namespace detail {
 class Handle;
 struct Access;
+
+// An element of a list in braces: a number of any type.
+class Number {
+ public:
+  template <class T>
+  requires std::is_arithmetic_v<T> Number(T value)
+      : value_(static_cast<double>(value)), whole_(std::is_integral_v<T>) {}  // NOLINT: converting by design
+  double value() const { return value_; }
+  bool whole() const { return whole_; }
+  std::int32_t integer(SourceLocation where) const {
+    if (value_ < std::numeric_limits<std::int32_t>::min() || value_ > std::numeric_limits<std::int32_t>::max()) {
+      throw Error("[tensor] i32 does not hold " + std::to_string(value_) +
+                  "; write it as a floating-point number (at " + tidemark::to_string(where) + ")");
+    }
+    return static_cast<std::int32_t>(value_);
+  }
+
+ private:
+  double value_;
+  bool whole_;
+};
 }  // namespace detail
 
 class Tensor {
@@ -122,13 +145,19 @@ Tensor full(const Shape& shape, float value, SourceLocation where = SourceLocati
 Tensor tensor(std::span<const float> elements, const Shape& shape, SourceLocation where = SourceLocation::current());
 Tensor tensor(std::span<const std::int32_t> elements, const Shape& shape,
               SourceLocation where = SourceLocation::current());
-inline Tensor tensor(std::initializer_list<float> elements, const Shape& shape,
+// Numbers in braces: i32 where all are of integer types, else f32. An integer that i32 does not hold throws Error.
+inline Tensor tensor(std::initializer_list<detail::Number> elements, const Shape& shape,
                      SourceLocation where = SourceLocation::current()) {
-  return tensor(std::span<const float>(elements.begin(), elements.size()), shape, where);
-}
-inline Tensor tensor(std::initializer_list<std::int32_t> elements, const Shape& shape,
-                     SourceLocation where = SourceLocation::current()) {
-  return tensor(std::span<const std::int32_t>(elements.begin(), elements.size()), shape, where);
+  bool whole = elements.size() > 0;
+  for (const detail::Number& element : elements) whole = whole && element.whole();
+  if (whole) {
+    std::vector<std::int32_t> integers;
+    for (const detail::Number& element : elements) integers.push_back(element.integer(where));
+    return tensor(std::span<const std::int32_t>(integers), shape, where);
+  }
+  std::vector<float> floats;
+  for (const detail::Number& element : elements) floats.push_back(static_cast<float>(element.value()));
+  return tensor(std::span<const float>(floats), shape, where);
 }
 // Drawn from the session's seed: uniform over [low, high), and normal.
 Tensor uniform(const Shape& shape, float low, float high, SourceLocation where = SourceLocation::current());

@@ -156,7 +156,7 @@ TEST_F(NnTest, WrongOptionsNameTheLine) {
   EXPECT_THAT([] { Linear({.out = 3}); }, ThrowsMessage<ShapeError>(AllOf(HasSubstr(".in"), HasSubstr(here))));
   EXPECT_THAT([] { Conv2d({.in = 6, .out = 4, .groups = 4}); },
               ThrowsMessage<ShapeError>(AllOf(HasSubstr("4 groups do not divide 6"), HasSubstr(here))));
-  EXPECT_THAT([] { Dropout({.p = 1}); }, ThrowsMessage<ShapeError>(AllOf(HasSubstr(".p"), HasSubstr(here))));
+  EXPECT_THAT([] { Dropout({.p = 1.5f}); }, ThrowsMessage<ShapeError>(AllOf(HasSubstr(".p"), HasSubstr(here))));
   EXPECT_THAT([] { Gpt({.width = 10, .heads = 4}); },
               ThrowsMessage<ShapeError>(AllOf(HasSubstr("4 heads do not divide"), HasSubstr(here))));
 }

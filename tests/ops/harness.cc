@@ -77,7 +77,7 @@ class Harness::Run {
   Outcome operator()(std::span<const Array> inputs, std::span<const Array> gy) {
     std::vector<Meta> metas;
     for (const Array& input : inputs) {
-      given_.push_back(trial_.blocked && input.meta.shape == inputs[0].meta.shape ? in_blocks(input) : bring(input));
+      given_.push_back(input.meta.shape == inputs[0].meta.shape ? as_images(input) : bring(input));
       metas.push_back(given_.back().meta);
     }
     prepared_ = harness_.prepare(op_, metas, needs_);
@@ -106,12 +106,12 @@ class Harness::Run {
     return out;
   }
 
-  Value in_blocks(const Array& array) {
+  Value as_images(const Array& array) {
     Value plain = bring(array);
-    if (array.meta.dtype != f32 || array.meta.shape.rank() != 4) return plain;
+    const bool image = array.meta.dtype == f32 && array.meta.shape.rank() == 4;
+    if (!image || trial_.images == dnnl::memory::format_tag::nchw) return plain;
     const auto dims = array.meta.shape.dims();
-    const dnnl::memory::desc desc({dims.begin(), dims.end()}, dnnl::memory::data_type::f32,
-                                  dnnl::memory::format_tag::nChw8c);
+    const dnnl::memory::desc desc({dims.begin(), dims.end()}, dnnl::memory::data_type::f32, trial_.images);
     return reordered(plain, machine_.meta(array.meta.shape, desc));
   }
 

@@ -34,9 +34,9 @@ struct Array {
 
 // How a run differs from the plain one.
 struct Trial {
-  int offset = 0;                          // of every buffer from a multiple of 4096, in units of 64 bytes
-  std::uint8_t dirt = 0xFF;                // what scratch and results hold before: 0xFF is NaN
-  bool blocked = false;                    // images of the first input's shape come in blocks of 8 channels
+  int offset = 0;            // of every buffer from a multiple of 4096, in units of 64 bytes
+  std::uint8_t dirt = 0xFF;  // what scratch and results hold before: 0xFF is NaN
+  dnnl::memory::format_tag images = dnnl::memory::format_tag::nchw;  // how those of the first input's shape come
   bool valid_workspaces = false;           // forward again, with the outputs beyond the first still there
   std::optional<int> overwrite = {};       // the pair of Prepared::overwrites that is used
   std::optional<int> part_overwrite = {};  // the pair of each part's overwrites that is used, where it has so many

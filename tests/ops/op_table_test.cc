@@ -197,9 +197,10 @@ TEST_P(OpTable, BlockedImagesGiveTheSameGradients) {
   const bool image = std::ranges::any_of(inputs_, [](const Array& a) { return a.meta.shape.rank() == 4; });
   if (!image) return;
   const Outcome plain = run();
-  const Outcome blocked = run({.blocked = true});
+  const Outcome blocked = run({.images = dnnl::memory::format_tag::nChw8c});
   EXPECT_TRUE(blocked.guards_whole);
-  expect_equal_bits(blocked, run({.offset = 3, .dirt = 0x11, .blocked = true}), "blocked again");
+  expect_equal_bits(blocked, run({.offset = 3, .dirt = 0x11, .images = dnnl::memory::format_tag::nChw8c}),
+                    "blocked again");
   if (prepare(Needs()).random) return;  // masks follow the bytes, so another layout is another draw
   for (std::size_t k = 0; k < plain.first.as().size(); ++k) {
     EXPECT_NEAR(plain.first.as()[k], blocked.first.as()[k], 1e-4);
