@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/odd_sizes.h"
 #include "scheduler/place/place.h"
 #include "scheduler/program.h"

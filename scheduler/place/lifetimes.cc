@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 
 namespace tidemark::scheduler {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "memory/extents.h"
+#include "core/extents.h"
 #include "scheduler/layout.h"
 #include "scheduler/place/compaction.h"
 #include "scheduler/place/lifetimes.h"
