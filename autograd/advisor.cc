@@ -123,14 +123,18 @@ std::optional<std::vector<std::int32_t>> Advisor::match(const Known& known) cons
 
 std::optional<Plan> Advisor::make_plan(const Graph& graph, std::int64_t room, const std::optional<Start>& start) {
   const auto began = Clock::now();
-  std::optional<Plan> plan = scheduler::try_plan(graph, room, {.seed = seed_, .start = start});
+  std::optional<Plan> plan;
+  if (limited_) {
+    plan = scheduler::try_plan(graph, room, {.seed = seed_, .start = start});
+  } else {
+    plan = scheduler::plan_without_recomputation(graph, start);
+  }
   ++planning_.plans;
   planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
   return plan;
 }
 
 const Plan* Advisor::plan_for(Known& known, std::int64_t room) {
-  if (!limited_) return nullptr;
   Planned* best = nullptr;
   for (Planned& planned : known.plans) {
     if (planned.plan.reserved_peak <= room && (best == nullptr || planned.plan.cost < best->plan.cost)) best = &planned;
@@ -436,7 +440,6 @@ bool Advisor::change_plan(OpId op) {
       return each.start.next_op == op && same(each.start.resident, start.resident);
     });
     if (rest == known->rests.end()) {
-      if (!limited_) return false;
       if (!known->rests.empty() || !known->plans.empty()) {
         ++planning_.replans;
         planning_.replan_reason = "the step turned out to be another one than was foreseen";

@@ -311,6 +311,7 @@ void Engine::collect() {
       }
       storages_.destroy(id);
     } else if (storage.reproducible()) {
+      tape_.ends.emplace_back(tape_.executed - 1, storage.buffer);
       replay_.run(advisor_.release(storage.buffer).steps, 0);
     } else {
       storage.ending = true;

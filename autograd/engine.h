@@ -122,6 +122,7 @@ class Engine {
   // --- report.cc
   [[noreturn]] void refuse(const scheduler::Shortage& shortage, SourceLocation where);
   std::string pinned_by_category(const scheduler::Shortage& shortage) const;
+  void keep_what_is_held(scheduler::Graph& graph) const;
   scheduler::Graph room_graph(std::vector<BufferId>& buffers) const;
   scheduler::Graph real_graph(const Tape& tape) const;
 

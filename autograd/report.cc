@@ -52,6 +52,25 @@ std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) cons
   return text.empty() ? "nothing of the model yet" : text;
 }
 
+// Without a budget nothing is computed twice, so a value has to stay as long as the program may read it.
+void Engine::keep_what_is_held(scheduler::Graph& graph) const {
+  std::vector<OpId> written(graph.buffers.size(), kNone);
+  for (std::size_t op = 0; op < graph.ops.size(); ++op) {
+    for (BufferId buffer : graph.ops[op].writes) written[buffer] = static_cast<OpId>(op);
+  }
+  for (const auto& [op, buffer] : tape_.ends) {
+    if (op <= written[buffer]) continue;
+    std::vector<BufferId>& reads = graph.ops[op].reads;
+    if (std::find(reads.begin(), reads.end(), buffer) == reads.end()) reads.push_back(buffer);
+  }
+  for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
+    const Storage& storage = storages_[tape_.buffer_storage[b]];
+    if (storage.reproducible() && storage.resident() && storage.handles > 0) {
+      graph.keep.push_back(static_cast<BufferId>(b));
+    }
+  }
+}
+
 // The graph as the advisor knows it again: buffers in the order of first use, without those that no op uses.
 // `buffers`: by its buffers, those of the tape.
 scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
@@ -62,6 +81,7 @@ scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
   for (std::size_t b = 0; b < tape_.wires.size(); ++b) {
     if (tape_.wires[b] != kNone) buffers[static_cast<std::size_t>(tape_.wires[b])] = static_cast<BufferId>(b);
   }
+  if (!options_.budget) keep_what_is_held(graph);
   const auto wire = [&](BufferId& buffer) { buffer = tape_.wires[buffer]; };
   std::vector<scheduler::Buffer> wired;
   wired.reserve(buffers.size());

@@ -82,8 +82,9 @@ struct Tape {
   std::vector<StorageId> buffer_storage;  // by BufferId
   std::vector<std::int32_t> wires;        // by BufferId: counted in the order of first use; kNone: no op uses it
   std::int32_t wire_count = 0;
-  std::vector<std::uint64_t> signatures;  // by OpId: of the op, its attributes, wires, shapes and bytes
-  OpId executed = 0;                      // ops before this one have had their first run
+  std::vector<std::uint64_t> signatures;        // by OpId: of the op, its attributes, wires, shapes and bytes
+  std::vector<std::pair<OpId, BufferId>> ends;  // after this op nobody needed the buffer any more
+  OpId executed = 0;                            // ops before this one have had their first run
   int alive_nodes = 0;
   int open_nodes = 0;  // alive ones through which a backward pass may still go
 

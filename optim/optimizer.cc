@@ -96,6 +96,7 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::step(SourceLocation where) {
+  Session& session = slots_.front().parameter.session(where);
   for (const Slot& slot : frozen_) {
     if (slot.parameter.requires_grad() && slot.parameter.grad().defined()) {
       throw Error("[" + kind_ + "] '" + slot.name + "' was frozen when the optimizer was made, so it has no state; " +
@@ -113,6 +114,11 @@ void Optimizer::step(SourceLocation where) {
     gradients.push_back(std::move(gradient));
     graded.push_back(i);
   }
+  if (gradients.empty() && !stepped_) {
+    throw Error("[" + kind_ + "] step() before any backward(): no parameter of the optimizer has a gradient (at " +
+                to_string(where) + ")");
+  }
+  stepped_ = true;
   const auto update_all = [&] {
     if (gradients.empty()) return;
     const NoGrad no_grad;
@@ -131,7 +137,7 @@ void Optimizer::step(SourceLocation where) {
       apply_all(update(graded[i]), inputs, where);
     }
   };
-  detail::optimizer_step(slots_.front().parameter.session(where), leaves, update_all, where);
+  detail::optimizer_step(session, leaves, update_all, where);
 }
 
 }  // namespace tidemark::optim

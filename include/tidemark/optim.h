@@ -29,7 +29,8 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  // Changes the parameters by their gradients and ends the session's step.
+  // Changes the parameters by their gradients and ends the session's step. Throws Error where none of them had a
+  // gradient yet.
   void step(SourceLocation where = SourceLocation::current());
   void zero_grad();
   float lr() const { return lr_; }
@@ -64,6 +65,7 @@ class Optimizer {
   std::uint64_t seed_ = 0;
   float lr_;
   std::int64_t steps_ = 0;
+  bool stepped_ = false;  // there was a gradient once
 };
 
 struct SGDOptions {

@@ -238,6 +238,9 @@ TEST(Parameters, WithoutAGradientArePassedOver) {
   const std::vector<Parameter> parameters = {{parameter(full({4}, 1), "used"), "used"},
                                              {parameter(full({4}, 2), "unused"), "unused"}};
   AdamW optimizer(parameters, {.lr = 0.1f, .weight_decay = 0.5f});
+  const int line = __LINE__ + 1;
+  EXPECT_THAT([&] { optimizer.step(); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("before any backward()"), HasSubstr(at_line(line)))));
   sum(parameters[0]).backward();
   optimizer.step();
   EXPECT_NE(parameters[0].to_vector()[0], 1);
