@@ -65,9 +65,16 @@ void expect_close(const Tensor& actual, const Line& expected, const std::string&
   const std::vector<float> a = actual.to_vector();
   const std::vector<float> b = expected.floats();
   float largest = 0;
-  for (const float value : b) largest = std::max(largest, std::fabs(value));
-  for (std::size_t i = 0; i < a.size(); ++i)
-    EXPECT_NEAR(a[i], b[i], 1e-5f * std::max(largest, 0.1f)) << what << ", " << i;
+  for (const float value : b) largest = std::isfinite(value) ? std::max(largest, std::fabs(value)) : largest;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(b[i])) {
+      EXPECT_TRUE(std::isnan(a[i])) << what << ", " << i << ": " << a[i];
+    } else if (std::isinf(b[i])) {
+      EXPECT_EQ(a[i], b[i]) << what << ", " << i;
+    } else {
+      EXPECT_NEAR(a[i], b[i], 1e-5f * std::max(largest, 0.1f)) << what << ", " << i;
+    }
+  }
 }
 
 // Inputs in the order of the file.
@@ -203,6 +210,31 @@ TEST(Golden, Reduce) {
                            }},
                           {"mean", [](const Inputs& in) { return mean(in[0]); }},
                           {"mean_last", [](const Inputs& in) { return mean(in[0], {-1}); }}});
+}
+
+TEST(Golden, BadValues) {
+  const auto batch = [](bool training) {
+    return
+        [training](const Inputs& in) { return batch_norm(in[0], in[1], in[2], in[3], in[4], {.training = training}); };
+  };
+  const Function loss = [](const Inputs& in) { return cross_entropy(in[0], in[1]); };
+  check_family("bad_values", {{"max_pool", [](const Inputs& in) { return max_pool2d(in[0]); }},
+                              {"max_pool_overlap",
+                               [](const Inputs& in) {
+                                 return max_pool2d(in[0], {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}});
+                               }},
+                              {"softmax", [](const Inputs& in) { return softmax(in[0]); }},
+                              {"layer_norm", [](const Inputs& in) { return layer_norm(in[0], in[1], in[2]); }},
+                              {"batch_norm_train", batch(true)},
+                              {"batch_norm_eval", batch(false)},
+                              {"cross_entropy_nan", loss},
+                              {"cross_entropy_inf", loss},
+                              {"cross_entropy_masked", loss},
+                              {"cross_entropy_impossible", loss},
+                              {"cross_entropy_all_masked", loss},
+                              {"mse", [](const Inputs& in) { return mse_loss(in[0], in[1]); }},
+                              {"sum_rows", [](const Inputs& in) { return sum(in[0], {0}); }},
+                              {"linear", [](const Inputs& in) { return linear(in[0], in[1], in[2]); }}});
 }
 
 TEST(Golden, Loss) {
