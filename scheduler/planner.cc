@@ -4,12 +4,11 @@
 #include <numeric>
 #include <string>
 
-#include "memory/extents.h"
 #include "scheduler/bound.h"
-#include "scheduler/evictor.h"
 #include "scheduler/exact.h"
 #include "scheduler/joint.h"
 #include "scheduler/odd_sizes.h"
+#include "scheduler/online/trace.h"
 #include "scheduler/place/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
@@ -179,61 +178,17 @@ class Planner {
     return plan;
   }
 
-  // Runs the online policy, told of every last use, over what is left of the program.
-  std::optional<std::vector<Step>> online_steps(std::int64_t budget, std::vector<Placement>& inputs) const {
-    Start start;
-    if (options_.start) {
-      start = *options_.start;
-    } else {
-      std::int64_t end = 0;
-      for (const bool pinned : {true, false}) {
-        for (BufferId b = 0; b < program_.buffer_count; ++b) {
-          if (!program_.at_start[b] || static_cast<bool>(program_.pinned[b]) != pinned) continue;
-          start.resident.push_back({b, end});
-          end += memory::Extents::round_up(program_.bytes[b]);
-        }
-      }
-      if (end > budget / memory::Extents::kAlignment * memory::Extents::kAlignment) return std::nullopt;
-    }
-    inputs = start.resident;
-    Evictor evictor(graph_, budget, start);
-    std::vector<Step> steps;
-    std::size_t seen = 0;
-    std::int64_t runs = 0;
-    const std::int64_t most_runs = std::max(std::min(kMostOnline * (ops() + 25), kMostOnlineRuns), 3 * ops());
-    const auto dies_by = [&](BufferId b, OpId op) {
-      const auto users = program_.users[b];
-      const OpId last = users.empty() ? program_.producer[b] : users.back();
-      return last <= op && !program_.kept[b] && !program_.pinned[b];
-    };
-    for (BufferId b = 0; b < program_.buffer_count; ++b) {
-      if (program_.producer[b] < program_.first_op && dies_by(b, program_.first_op - 1)) evictor.release(b, steps);
-    }
-    for (OpId op = program_.first_op; op < program_.op_count; ++op) {
-      std::vector<BufferId> releases;
-      for (const auto list : {program_.reads[op], program_.writes[op]}) {
-        std::copy_if(list.begin(), list.end(), std::back_inserter(releases),
-                     [&](BufferId b) { return dies_by(b, op); });
-      }
-      if (evictor.admit(op, releases, steps)) return std::nullopt;
-      for (; seen < steps.size(); ++seen) runs += steps[seen].kind == Step::Kind::kRun;
-      if (runs > most_runs || evictor.work() > kMostOnlineWork) return std::nullopt;
-    }
-    for (BufferId b : graph_.keep) {
-      evictor.pin(b);
-      if (evictor.restore(b, steps)) return std::nullopt;
-    }
-    return steps;
-  }
-
   std::optional<Plan> from_online(std::int64_t budget) const {
-    std::vector<Placement> inputs;
-    auto steps = online_steps(budget, inputs);
-    if (!steps) return std::nullopt;
-    Plan plan = unplaced(*std::move(steps), budget);
+    TraceOptions options;
+    options.last_uses = true;
+    options.most_runs = std::max(std::min(kMostOnline * (ops() + 25), kMostOnlineRuns), 3 * ops());
+    options.most_work = kMostOnlineWork;
+    Trace trace = trace_online(graph_, program_, budget, options_.start, options);
+    if (!trace.complete()) return std::nullopt;
+    Plan plan = unplaced(std::move(trace.steps), budget);
     if (options_.place) {
       plan.placed = true;
-      plan.inputs = std::move(inputs);
+      plan.inputs = std::move(trace.inputs);
     } else {
       std::erase_if(plan.steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
       for (Step& s : plan.steps) s.places.clear();
