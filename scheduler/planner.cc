@@ -4,12 +4,11 @@
 #include <numeric>
 #include <string>
 
-#include "core/extents.h"
 #include "scheduler/bound.h"
-#include "scheduler/evictor.h"
 #include "scheduler/exact.h"
 #include "scheduler/joint.h"
 #include "scheduler/odd_sizes.h"
+#include "scheduler/online/trace.h"
 #include "scheduler/place/place.h"
 #include "scheduler/program.h"
 #include "scheduler/search.h"
@@ -55,6 +54,11 @@ class Planner {
       found = for_more(*smaller, budget);
     } else if (!found && least_possible() <= budget) {
       found = from_squeezed(budget);
+    }
+    if (found && !proven(*found)) {
+      // What was known of the future may have helped less than it should.
+      const std::optional<Plan>& online = online_within(budget);
+      if (online && online->cost < found->cost) found = online;
     }
     if (found) {
       raise_bound(*found);
@@ -114,8 +118,36 @@ class Planner {
     if (!search.feasible()) {
       if (bound_.instant < 0) return std::nullopt;
       explore(search);
+      follow_online(search, budget);
     }
     return best_of(search, budget);
+  }
+
+  bool proven(const Plan& plan) const { return program_.base_cost + bound_.extra >= plan.cost * (1 - 1e-9); }
+
+  // Where the online policy comes out cheaper, the search goes on from its reruns.
+  void follow_online(Search& search, std::int64_t budget) {
+    if (search.feasible() && search.best_extra() <= bound_.extra * (1 + 1e-9)) return;
+    const std::optional<Plan>& online = online_within(budget);
+    if (!online || (search.feasible() && online->cost - online->base_cost >= search.best_extra())) return;
+    search.load(reruns_of(online->steps));
+    search.anneal(full_work() / 8, kWarm);
+  }
+
+  std::vector<Schedule::Key> reruns_of(const std::vector<Step>& steps) const {
+    std::vector<Schedule::Key> reruns;
+    OpId next = program_.first_op;
+    for (const Step& step : steps) {
+      if (step.kind != Step::Kind::kRun) continue;
+      if (step.id == next) {
+        ++next;
+      } else {
+        reruns.push_back(Schedule::key(step.id, next));
+      }
+    }
+    std::sort(reruns.begin(), reruns.end());
+    reruns.erase(std::unique(reruns.begin(), reruns.end()), reruns.end());
+    return reruns;
   }
 
   // The best plan of a search, placed. Rounding up to the alignment, and buffers that cannot move, can take more than
@@ -179,65 +211,60 @@ class Planner {
     return plan;
   }
 
-  // Runs the online policy, told of every last use, over what is left of the program.
-  std::optional<std::vector<Step>> online_steps(std::int64_t budget, std::vector<Placement>& inputs) const {
-    Start start;
-    if (options_.start) {
-      start = *options_.start;
-    } else {
-      std::int64_t end = 0;
-      for (const bool pinned : {true, false}) {
-        for (BufferId b = 0; b < program_.buffer_count; ++b) {
-          if (!program_.at_start[b] || static_cast<bool>(program_.pinned[b]) != pinned) continue;
-          start.resident.push_back({b, end});
-          end += memory::Extents::round_up(program_.bytes[b]);
-        }
-      }
-      if (end > budget / memory::Extents::kAlignment * memory::Extents::kAlignment) return std::nullopt;
-    }
-    inputs = start.resident;
-    Evictor evictor(graph_, budget, start);
-    std::vector<Step> steps;
-    std::size_t seen = 0;
-    std::int64_t runs = 0;
-    const std::int64_t most_runs = std::max(std::min(kMostOnline * (ops() + 25), kMostOnlineRuns), 3 * ops());
-    const auto dies_by = [&](BufferId b, OpId op) {
-      const auto users = program_.users[b];
-      const OpId last = users.empty() ? program_.producer[b] : users.back();
-      return last <= op && !program_.kept[b] && !program_.pinned[b];
-    };
-    for (BufferId b = 0; b < program_.buffer_count; ++b) {
-      if (program_.producer[b] < program_.first_op && dies_by(b, program_.first_op - 1)) evictor.release(b, steps);
-    }
-    for (OpId op = program_.first_op; op < program_.op_count; ++op) {
-      std::vector<BufferId> releases;
-      for (const auto list : {program_.reads[op], program_.writes[op]}) {
-        std::copy_if(list.begin(), list.end(), std::back_inserter(releases),
-                     [&](BufferId b) { return dies_by(b, op); });
-      }
-      if (evictor.admit(op, releases, steps)) return std::nullopt;
-      for (; seen < steps.size(); ++seen) runs += steps[seen].kind == Step::Kind::kRun;
-      if (runs > most_runs || evictor.work() > kMostOnlineWork) return std::nullopt;
-    }
-    for (BufferId b : graph_.keep) {
-      evictor.pin(b);
-      if (evictor.restore(b, steps)) return std::nullopt;
-    }
-    return steps;
+  // As a rival of the search: no more runs than could be cheaper.
+  const std::optional<Plan>& online_within(std::int64_t budget) {
+    if (online_budget_ != budget) online_ = from_online(budget, 3 * ops());
+    online_budget_ = budget;
+    return online_;
   }
 
   std::optional<Plan> from_online(std::int64_t budget) const {
-    std::vector<Placement> inputs;
-    auto steps = online_steps(budget, inputs);
-    if (!steps) return std::nullopt;
-    Plan plan = unplaced(*std::move(steps), budget);
-    if (options_.place) {
-      plan.placed = true;
-      plan.inputs = std::move(inputs);
-    } else {
-      std::erase_if(plan.steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
-      for (Step& s : plan.steps) s.places.clear();
+    return from_online(budget, std::max(std::min(kMostOnline * (ops() + 25), kMostOnlineRuns), 3 * ops()));
+  }
+
+  // What the online policy does, told of every last use; or, where that is cheaper, of what the program releases.
+  std::optional<Plan> from_online(std::int64_t budget, std::int64_t most_runs) const {
+    auto found = traced(budget, most_runs, true);
+    const auto says = [](const Op& op) { return op.releases.has_value(); };
+    if (std::any_of(graph_.ops.begin(), graph_.ops.end(), says)) {
+      auto told = traced(budget, most_runs, false);
+      if (told && (!found || told->cost < found->cost)) found = std::move(told);
     }
+    if (!found || found->moved_bytes == 0) return found;
+    // All lifetimes are known by now: offsets chosen from them may move less.
+    if (auto still = finish(unplaced_steps(found->steps), budget); still && no_worse(*still, *found)) return still;
+    return found;
+  }
+
+  std::optional<Plan> traced(std::int64_t budget, std::int64_t most_runs, bool last_uses) const {
+    if (!options_.place && !options_.start && has_odd_sizes(graph_)) {
+      const Graph fine = in_fine_units(graph_);
+      PlanOptions options = options_;
+      options.place = true;
+      auto plan = Planner(fine, options, kFineUnits)
+                      .traced(std::min(budget, kMostFineBytes) * kFineUnits, most_runs, last_uses);
+      if (!plan) return std::nullopt;
+      return without_places(std::move(plan->steps), budget);
+    }
+    const TraceOptions limits{last_uses, most_runs, kMostOnlineWork};
+    Trace trace = trace_online(graph_, program_, budget, options_.start, limits);
+    if (!trace.complete()) return std::nullopt;
+    if (!options_.place) return without_places(std::move(trace.steps), budget);
+    Plan plan = unplaced(std::move(trace.steps), budget);
+    plan.placed = true;
+    plan.inputs = std::move(trace.inputs);
+    set_figures(plan, graph_, options_.start);
+    return plan;
+  }
+
+  static std::vector<Step> unplaced_steps(std::vector<Step> steps) {
+    std::erase_if(steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
+    for (Step& s : steps) s.places.clear();
+    return steps;
+  }
+
+  Plan without_places(std::vector<Step> steps, std::int64_t budget) const {
+    Plan plan = unplaced(unplaced_steps(std::move(steps)), budget);
     set_figures(plan, graph_, options_.start);
     return plan;
   }
@@ -358,6 +385,8 @@ class Planner {
   const std::int64_t units_;  // of a byte
   const bool small_;          // enough for the exact search
   std::optional<Plan> smallest_;
+  std::optional<Plan> online_;  // of online_budget_
+  std::int64_t online_budget_ = -1;
   std::int64_t peak_ = 0;  // where nothing is computed twice; of squeezed()
   Bound bound_;            // of the budget in work
 };

@@ -148,37 +148,4 @@ Start everything_at_start(const Graph& graph) {
   return start;
 }
 
-bool run_online(const Graph& graph, std::int64_t budget, Plan& plan, Shortage* shortage) {
-  const Program program = compile(graph);
-  const Start start = everything_at_start(graph);
-  plan = Plan{};
-  plan.budget = budget;
-  plan.placed = true;
-  plan.inputs = start.resident;
-  Online online(graph, budget, start);
-  const auto release_after = [&](BufferId b, OpId op) {
-    const auto users = program.users[b];
-    const OpId last = users.empty() ? program.producer[static_cast<std::size_t>(b)] : users.back();
-    if (last <= op && !program.kept[static_cast<std::size_t>(b)]) online.release(b, plan.steps);
-  };
-  for (OpId op = 0; op < program.op_count; ++op) {
-    const std::size_t before = plan.steps.size();
-    if (const auto missing = online.admit(op, plan.steps)) {
-      if (shortage != nullptr) *shortage = *missing;
-      return plan.steps.size() != before;
-    }
-    if (graph.ops[static_cast<std::size_t>(op)].releases) continue;
-    for (BufferId b : program.reads[op]) release_after(b, op);
-    for (BufferId b : program.writes[op]) release_after(b, op);
-  }
-  for (BufferId b : graph.keep) {
-    online.pin(b);
-    if (const auto missing = online.restore(b, plan.steps)) {
-      if (shortage != nullptr) *shortage = *missing;
-      return false;
-    }
-  }
-  return true;
-}
-
 }  // namespace tidemark::scheduler::testing

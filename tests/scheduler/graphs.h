@@ -34,8 +34,4 @@ std::int64_t count_runs(std::span<const Step> steps);
 // Every input resident, pinned ones at the bottom.
 Start everything_at_start(const Graph& graph);
 
-// Runs the online policy over the graph, with release() after the last read where ops carry no releases; the steps as
-// a plan that simulate() judges. False where an op did not fit.
-bool run_online(const Graph& graph, std::int64_t budget, Plan& plan, Shortage* shortage = nullptr);
-
 }  // namespace tidemark::scheduler::testing

@@ -62,9 +62,7 @@ TEST(Online, OverwritesWhatTheOpReleases) {
   add_op(graph, 1, {a}, {b});
   graph.ops[1].overwrites = {{a, b}};
   graph.ops[1].releases = {{a}};
-  Plan plan;
-  ASSERT_TRUE(run_online(graph, 8 * kUnit, plan));
-  EXPECT_EQ(simulate(graph, plan).live_peak, 8 * kUnit);
+  EXPECT_EQ(simulate(graph, run_online(graph, 8 * kUnit)).live_peak, 8 * kUnit);
 }
 
 TEST(Online, ReserveAndPin) {

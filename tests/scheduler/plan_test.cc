@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bench/generated_graphs.h"
 #include "scheduler/bound.h"
 #include "scheduler/branch.h"
 #include "scheduler/closure.h"
@@ -308,6 +309,36 @@ TEST(Plan, AgainstTheExactOptimum) {
   EXPECT_GT(feasible, 500);
   EXPECT_GE(optimal, feasible * 98 / 100);
   EXPECT_LE(excess / feasible, 0.001);
+}
+
+// Counted over generated graphs, of which a few are planned from the trace of the online policy.
+TEST(Plan, NeverWorseThanTheOnlinePolicy) {
+  int compared = 0;
+  int worse = 0;
+  const auto compare = [&](const Graph& graph, double fraction, bool place) {
+    const std::int64_t budget = part(peak_without_recomputation(graph), fraction);
+    std::optional<Plan> online;
+    try {
+      online = run_online(graph, budget);
+    } catch (const BudgetError&) {
+      return;
+    }
+    const auto p = try_plan(graph, budget, {.place = place});
+    ASSERT_TRUE(p);
+    expect_true_figures(graph, *p);
+    ++compared;
+    worse += p->cost > online->cost * (1 + 1e-9) ? 1 : 0;
+  };
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    for (const char* family : {"tree", "eager", "attention", "random"}) {
+      const Graph graph = bench::generate(family, 100, seed);
+      for (const double fraction : {0.4, 0.6}) compare(graph, fraction, seed % 2 == 0);
+    }
+  }
+  compare(bench::generate("attention", 300, 3), 0.4, false);
+  compare(bench::generate("chain", 1000, 1), 0.4, false);
+  EXPECT_GE(compared, 20);
+  EXPECT_EQ(worse, 0);
 }
 
 TEST(Plan, SameSeedSamePlan) {
