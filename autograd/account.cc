@@ -2,10 +2,11 @@
 
 namespace tidemark::detail {
 
-void Account::end_step(std::int64_t step, std::int64_t peak_bytes) {
+void Account::end_step(std::int64_t step, const memory::Arena& arena) {
   current_.step = step;
   current_.planned = current_.ops > 0 && unplanned_ops_ == 0;
-  current_.peak_bytes = peak_bytes;
+  current_.peak_bytes = arena.ledger().step_peak();
+  current_.reserved_bytes = arena.step_reserved_peak();
   const Clock::time_point now = Clock::now();
   current_.seconds = std::chrono::duration<double>(now - step_start_).count();
   step_start_ = now;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "autograd/advisor.h"
+#include "memory/arena.h"
 #include "tidemark/session.h"
 
 namespace tidemark::detail {
@@ -26,7 +27,8 @@ class Account {
     plans_.base_cost += costs.base_cost;
     plans_.lower_bound += costs.lower_bound;
   }
-  void end_step(std::int64_t step, std::int64_t peak_bytes);
+  void end_step(std::int64_t step, const memory::Arena& arena);
+  bool last_was_planned() const { return last_.planned; }
   void abandon_step();
   void fill(Report& report) const;
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/extents.h"
@@ -25,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kKnownSteps = 32;
 constexpr std::size_t kPlansOfAStep = 4;
+constexpr std::size_t kRestsOfAStep = 16;
 constexpr std::size_t kHistory = 128;
 constexpr BufferId kNoBuffer = -1;
 constexpr BufferId kGone = -2;
@@ -60,19 +62,23 @@ void Advisor::grow() {
 
 // --- what is known
 
-// What followed the last time when the steps before were the same: the longest such stretch decides, the latest of
-// equals.
+// What followed when the steps before were the same: every earlier place votes for what came next there, with the
+// square of the number of steps before it that agree.
 std::int64_t Advisor::predicted() const {
-  std::int64_t next = -1;
-  std::size_t longest = 0;
+  constexpr std::size_t kMostAlike = 16;
   const std::size_t size = history_.size();
+  std::int64_t next = -1;
+  std::size_t most = 0;
+  absl::flat_hash_map<std::int64_t, std::size_t> votes;
   for (std::size_t at = 1; at < size; ++at) {
-    std::size_t length = 0;
-    while (length < at && history_[at - 1 - length] == history_[size - 1 - length]) ++length;
-    if (length > 0 && length >= longest) {
-      longest = length;
-      next = history_[at];
-    }
+    std::size_t alike = 0;
+    while (alike < std::min(at, kMostAlike) && history_[at - 1 - alike] == history_[size - 1 - alike]) ++alike;
+    if (alike == 0) continue;
+    std::size_t& sum = votes[history_[at]];
+    sum += alike * alike;
+    if (sum < most) continue;
+    most = sum;
+    next = history_[at];
   }
   return next;
 }
@@ -414,28 +420,20 @@ bool Advisor::change_plan(OpId op) {
     for (std::int32_t i : *foreseen) {
       if (i >= 0) read[static_cast<std::size_t>(i)] = true;
     }
-    std::int64_t shift = 0;
-    for (std::size_t i = 0; i < carried_.size(); ++i) {
-      if (!read[i]) shift = std::max(shift, carried_[i].offset + carried_[i].bytes);
-    }
+    // What this step does not read stays where it is, and stands in the way.
+    Graph graph = known->graph;
     Start start{op, residents()};
-    const std::vector<bool> made = written(known->graph);
-    for (std::size_t b = offset_.size(); b < known->graph.buffers.size(); ++b) {
-      if (made[b]) continue;
+    const std::vector<bool> made = written(graph);
+    for (std::size_t b = offset_.size(); b < made.size(); ++b) {
       const std::int32_t i = (*foreseen)[b];
-      start.resident.push_back(
-          {static_cast<BufferId>(b), i < 0 ? shift : carried_[static_cast<std::size_t>(i)].offset});
+      if (!made[b])
+        start.resident.push_back({static_cast<BufferId>(b), i < 0 ? 0 : carried_[static_cast<std::size_t>(i)].offset});
     }
-    bool above = true;
-    for (Placement& place : start.resident) {
-      if (known->graph.buffers[static_cast<std::size_t>(place.buffer)].bytes == 0) {
-        place.offset = 0;
-        continue;
-      }
-      place.offset -= shift;
-      above = above && place.offset >= 0;
+    for (std::size_t i = 0; i < carried_.size(); ++i) {
+      if (read[i] || carried_[i].bytes == 0) continue;
+      start.resident.push_back({static_cast<BufferId>(graph.buffers.size()), carried_[i].offset});
+      graph.buffers.push_back({carried_[i].bytes, "", true});
     }
-    if (!above) continue;
     auto rest = std::find_if(known->rests.begin(), known->rests.end(), [&](const Rest& each) {
       return each.start.next_op == op && same(each.start.resident, start.resident);
     });
@@ -444,14 +442,14 @@ bool Advisor::change_plan(OpId op) {
         ++planning_.replans;
         planning_.replan_reason = "the step turned out to be another one than was foreseen";
       }
-      std::optional<Plan> plan = make_plan(known->graph, room_ - shift, start);
+      std::optional<Plan> plan = make_plan(graph, room_, start);
       if (!plan) continue;
       replanned_ = true;
       known->rests.push_front({std::move(start), std::move(*plan)});
-      if (known->rests.size() > kPlansOfAStep) known->rests.pop_back();
+      if (known->rests.size() > kRestsOfAStep) known->rests.pop_back();
       rest = known->rests.begin();
     }
-    follow(*known, rest->plan, shift, std::move(*foreseen));
+    follow(*known, rest->plan, 0, std::move(*foreseen));
     return true;
   }
   return false;

@@ -1,6 +1,7 @@
 #include "autograd/engine.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -98,6 +99,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
       if (wanted && values.size() <= 64) needs |= std::uint64_t{1} << (values.size() - 1);
     }
     if (!updating_) prepare_change(*op, inputs, values, where);
+    tape_.under_no_grad = tape_.under_no_grad && !grad_enabled();
     const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
     const Node& node = tape_.nodes[id];
     const std::size_t visible =
@@ -225,8 +227,8 @@ void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<
   ++keys_.step;
   keys_.ordinal = 0;
   if (tape_.alive_nodes == 0) end_generation();
-  account_.end_step(keys_.step, storages_.arena().ledger().step_peak());
-  storages_.reset_step_peak();
+  account_.end_step(keys_.step, storages_.arena());
+  storages_.end_step(account_.last_was_planned());
   undo_.clear();
 }
 
@@ -390,27 +392,18 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
   if (tape_.alive_nodes == 0) return;
   const std::vector<StorageId> cause = causes(changed);
   const std::vector<bool> waiting = step_ends ? lifetimes_.waiting_nodes() : std::vector<bool>();
-  std::vector<Handle*> settling;
+  std::map<BufferId, std::vector<Handle*>> settling;  // by what they read
   std::vector<Handle*> expiring;
-  std::vector<StorageId> held;
   lifetimes_.for_each_computed([&](Handle* handle) {
     const Value& value = tape_.values[handle->value];
     const bool changes = cause[value.producer] != kNone;
     if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
     if (changes && handle->requires_grad && !stays_readable(handle)) {
       expiring.push_back(handle);
-      return;
+    } else {
+      settling[storages_[value.storage].buffer].push_back(handle);
     }
-    settling.push_back(handle);
-    if (std::find(held.begin(), held.end(), value.storage) == held.end()) held.push_back(value.storage);
   });
-  if (!held.empty()) {
-    std::sort(held.begin(), held.end(),
-              [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
-    for (StorageId storage : lifetimes_.begin_settling(settling)) advisor_.pin(storages_[storage].buffer);
-    recorder_.hold(held, where);
-    run_recorded();
-  }
   const auto reason = [&](const Handle* handle) {
     const StorageId id = cause[tape_.values[handle->value].producer];
     if (id == kNone) return absl::StrCat("the step ended with ", std::string(what), " at ", to_string(where));
@@ -419,14 +412,22 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
                         to_string(storage.where), "), which the value from ", to_string(handle->where),
                         " was computed from, was changed by ", std::string(what), " at ", to_string(where));
   };
-  for (Handle* handle : settling) {
-    std::shared_ptr<const std::string> no_graph;
-    if (handle->requires_grad) no_graph = shared_text(absl::StrCat("its graph is gone: ", reason(handle)));
-    lifetimes_.settle({&handle, 1}, no_graph);
-  }
   for (Handle* handle : expiring) {
     lifetimes_.expire(handle, shared_text(absl::StrCat("the value is gone: ", reason(handle),
                                                        "; read it before, mark it with keep(), or detach() it")));
+  }
+  // One after the other: what the first was computed from can go before the second has to be there.
+  for (const auto& [buffer, handles] : settling) {
+    const StorageId storage = tape_.buffer_storage[buffer];
+    for (StorageId settled : lifetimes_.begin_settling(handles)) advisor_.pin(storages_[settled].buffer);
+    recorder_.hold({&storage, 1}, where);
+    run_recorded();
+    for (Handle* handle : handles) {
+      std::shared_ptr<const std::string> no_graph;
+      if (handle->requires_grad) no_graph = shared_text(absl::StrCat("its graph is gone: ", reason(handle)));
+      lifetimes_.settle({&handle, 1}, no_graph);
+    }
+    let_go();
   }
   collect();
 }
@@ -447,7 +448,12 @@ void Engine::restart_if_idle(const AnyOp& op, SourceLocation where) {
     return;
   }
   const std::size_t size = tape_.graph.ops.size();
-  if (tape_.open_nodes > 0 || size < kLongStretch) return;
+  if (tape_.open_nodes > 0) return;
+  if (tape_.under_no_grad && grad_enabled()) {
+    end_stretch({}, "the end of NoGrad", where);
+    return;
+  }
+  if (size < kLongStretch) return;
   const Node& first = tape_.nodes.front();
   const bool again = first.any_op != nullptr && first.any_op->name() == op.name() && first.where.line == where.line &&
                      std::string_view(first.where.file) == where.file;
@@ -460,7 +466,7 @@ void Engine::end_generation() {
   tape_.graph = real_graph(tape_);
   account_.followed(advisor_.costs());
   const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
-  advisor_.end(whole && !options_.dry_run ? &room : nullptr, buffers);
+  advisor_.end(whole ? &room : nullptr, buffers);
   lifetimes_.make_numbers([&](const Handle* handle) {
     const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
     auto elements = std::make_unique<std::byte[]>(static_cast<std::size_t>(plain.bytes));

@@ -206,9 +206,9 @@ void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
     exact = true;
     absl::StrAppend(&text, "\n  help: the smallest budget for this step is ", format_bytes_up(needed));
   } else {
-    const std::string figure = format_bytes_up(needed);
-    absl::StrAppend(&text, "\n  help: this step takes ", figure == limit ? "more than " : "at least ", figure,
-                    " up to here");
+    std::string figure = format_bytes_up(needed);
+    if (figure == limit) figure = absl::StrCat(needed, " B");  // the same to one decimal
+    absl::StrAppend(&text, "\n  help: this step takes at least ", figure, " up to here");
     if (options_.budget) absl::StrAppend(&text, "; smallest_budget() tells the whole before the first step");
   }
   absl::StrAppend(

@@ -1,9 +1,14 @@
 // Sessions, and what loaders and optimizers need of them.
 #include "tidemark/session.h"
 
+#include <algorithm>
+#include <optional>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "autograd/check.h"
 #include "autograd/engine.h"
+#include "core/extents.h"
 
 namespace tidemark {
 namespace {
@@ -46,6 +51,37 @@ std::string Session::explain() const { return engine_->explain(); }
 scheduler::Graph Session::graph() const { return engine_->graph(); }
 std::int64_t Session::step() const { return engine_->step(); }
 void Session::set_step(std::int64_t step) { engine_->set_step(step); }
+
+std::int64_t smallest_budget(SessionOptions options, const std::function<void()>& program) {
+  options.dry_run = true;
+  std::int64_t refused = 0;
+  std::int64_t budget = memory::Extents::kAlignment;
+  // Nothing where the budget holds the program, else what the refusal says.
+  const auto refusal = [&](std::int64_t bytes) -> std::optional<BudgetError> {
+    options.budget = bytes;
+    const Session session(options);
+    try {
+      program();
+    } catch (const BudgetError& error) {
+      return error;
+    }
+    return std::nullopt;
+  };
+  const auto whole = [](std::int64_t bytes) { return memory::Extents::round_up(bytes); };
+  bool exact = false;
+  while (const auto error = refusal(budget)) {
+    refused = budget;
+    exact = error->exact() && error->needed_bytes() > budget;
+    budget =
+        whole(exact ? error->needed_bytes() : std::max<std::int64_t>(error->needed_bytes(), budget + budget / 32 + 1));
+  }
+  // What the last refusal named was planned, and is the smallest; else the truth lies between the two.
+  while (!exact && budget - refused > std::max(memory::Extents::kAlignment, budget / 256)) {
+    const std::int64_t middle = whole(refused + (budget - refused) / 2);
+    (refusal(middle) ? refused : budget) = middle;
+  }
+  return budget;
+}
 
 namespace detail {
 

@@ -173,6 +173,16 @@ void Storages::set_category(StorageId id, Category category) {
   arena_.place(storage.offset, storage.bytes, id, category);
 }
 
-void Storages::set_pause(StorageId id, std::function<void()> pause) { pauses_[id] = std::move(pause); }
+void Storages::end_step(bool planned) {
+  if (planned && !pages_given_back_ && !arena_.budget()) {
+    arena_.give_pages_back(arena_.step_reserved_peak());
+    pages_given_back_ = true;
+  }
+  arena_.reset_step_peak();
+}
+
+void Storages::set_pause(StorageId id, std::function<void()> pause) {
+  if (pause) pauses_[id] = std::move(pause);
+}
 
 }  // namespace tidemark::detail

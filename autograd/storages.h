@@ -108,7 +108,9 @@ class Storages {
   std::int64_t pinned_end() const { return pinned_end_; }
   bool has_bytes() const { return !dry_run_; }
   const memory::Arena& arena() const { return arena_; }
-  void reset_step_peak() { arena_.reset_step_peak(); }
+  // Peaks of steps begin again. Without a budget the pages that only the first steps needed, before one was planned, go
+  // back to the system, once.
+  void end_step(bool planned);
 
  private:
   // Everything resident, by offset.
@@ -121,6 +123,7 @@ class Storages {
   std::vector<StorageId> free_;
   std::int64_t next_sequence_ = 0;
   std::int64_t pinned_end_ = 0;
+  bool pages_given_back_ = false;
   absl::flat_hash_map<StorageId, std::function<void()>> pauses_;
 };
 

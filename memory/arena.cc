@@ -262,6 +262,16 @@ std::byte* Arena::at(std::int64_t offset) const {
   return mapping_.base + offset;
 }
 
-void Arena::note_end(std::int64_t end) { reserved_peak_ = std::max(reserved_peak_, end); }
+void Arena::note_end(std::int64_t end) {
+  reserved_peak_ = std::max(reserved_peak_, end);
+  step_reserved_peak_ = std::max(step_reserved_peak_, end);
+}
+
+void Arena::give_pages_back(std::int64_t offset) {
+  if (!has_memory()) return;
+  const std::int64_t first = round_to(std::max(offset, extents_.end()), sysconf(_SC_PAGESIZE));
+  const std::int64_t last = std::min(mapping_.bytes, round_to(reserved_peak_, sysconf(_SC_PAGESIZE)));
+  if (first < last) madvise(mapping_.base + first, static_cast<std::size_t>(last - first), MADV_DONTNEED);
+}
 
 }  // namespace tidemark::memory

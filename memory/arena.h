@@ -56,10 +56,16 @@ class Arena {
 
   const Extents& extents() const { return extents_; }
   const Ledger& ledger() const { return ledger_; }
-  void reset_step_peak() { ledger_.reset_step_peak(); }
+  void reset_step_peak() {
+    ledger_.reset_step_peak();
+    step_reserved_peak_ = extents_.end();
+  }
+  // Gives pages of which nothing is placed from `offset` on back to the system; they come back empty when touched.
+  void give_pages_back(std::int64_t offset);
   std::optional<std::int64_t> budget() const { return budget_; }
-  // The highest end of a block ever.
+  // The highest end of a block ever, and since the last reset_step_peak().
   std::int64_t reserved_peak() const { return reserved_peak_; }
+  std::int64_t step_reserved_peak() const { return step_reserved_peak_; }
 
  private:
   struct Mapping {
@@ -91,6 +97,7 @@ class Arena {
   Ledger ledger_;
   std::unordered_map<std::int64_t, Held> held_;  // by offset
   std::int64_t reserved_peak_ = 0;
+  std::int64_t step_reserved_peak_ = 0;
 };
 
 }  // namespace tidemark::memory

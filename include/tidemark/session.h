@@ -29,9 +29,10 @@ struct SessionOptions {
 
 // From one optimizer step to the next.
 struct StepReport {
-  std::int64_t step = 0;  // from 1
-  std::int64_t peak_bytes = 0;
-  bool planned = false;  // every op followed a plan made before the step
+  std::int64_t step = 0;            // from 1
+  std::int64_t peak_bytes = 0;      // the most bytes live together
+  std::int64_t reserved_bytes = 0;  // the highest address used in the arena
+  bool planned = false;             // every op followed a plan that was there before it ran
   std::int64_t ops = 0;
   std::int64_t recomputed_ops = 0;
   double seconds = 0;
@@ -92,6 +93,11 @@ class Session {
   std::unique_ptr<detail::Engine> engine_;
   Session* outer_ = nullptr;
 };
+
+// The smallest budget found in which `program` runs, in bytes: training, evaluation, loaders and all. `program` makes a
+// model and runs as many steps as differ (two, and an evaluation, for most). It is called several times, in sessions of
+// these options that run no kernel and take no memory; values read as zeros. Throws what the program throws.
+std::int64_t smallest_budget(SessionOptions options, const std::function<void()>& program);
 
 // A leaf that a model owns: counted as a parameter, it requires a gradient. `name` is for messages.
 Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation where = SourceLocation::current());
