@@ -384,6 +384,25 @@ void Evictor::commit_updates(OpId op) {
   }
 }
 
+// In memory, and whatever else is discarded, it stays there.
+bool Evictor::counted_as_pinned(BufferId b) const {
+  const BufferState& state = at(b);
+  return state.resident && (state.fixed || state.pinned || (!state.released && !recomputable(b)));
+}
+
+// The bytes of outputs that need no room of their own, at most.
+std::int64_t Evictor::overwritable(OpId id, std::span<const BufferId> releases) const {
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  std::int64_t bytes = 0;
+  for (BufferId w : op.writes) {
+    const bool able = std::any_of(op.overwrites.begin(), op.overwrites.end(), [&](const auto& pair) {
+      return pair.second == w && may_overwrite(op, pair, releases);
+    });
+    if (able) bytes += memory::Extents::round_up(at(w).bytes);
+  }
+  return bytes;
+}
+
 Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
                            std::int64_t scratch) const {
   Shortage result;
@@ -392,11 +411,8 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
   const auto rounded = [&](BufferId b) { return memory::Extents::round_up(at(b).bytes); };
   for (BufferId b : reads) result.inputs += rounded(b);
   for (BufferId b : writes) result.outputs += rounded(b);
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    const auto b = static_cast<BufferId>(i);
-    const BufferState& state = buffers_[i];
-    if (!state.resident || std::find(reads.begin(), reads.end(), b) != reads.end()) continue;
-    if (state.fixed || state.pinned || (!state.released && !recomputable(b))) result.pinned += rounded(b);
+  for (BufferId b : resident_) {
+    if (std::find(reads.begin(), reads.end(), b) == reads.end() && counted_as_pinned(b)) result.pinned += rounded(b);
   }
   result.needed = result.pinned + result.inputs + result.outputs + result.scratch;
   return result;
@@ -419,12 +435,12 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   if (!bring(wanted, steps) || !run(id, releases, steps)) {
     roll_back(steps);
     Shortage result = shortage(id, op_at(id).reads, op.writes, op.scratch);
-    const auto savings = [&] {
-      std::int64_t saved = 0;
-      for (const auto& [r, w] : op.overwrites) saved += memory::Extents::round_up(at(w).bytes);
-      return std::min(saved, result.outputs);
-    };
-    result.needed -= savings();
+    // What the program holds, and what the update is about to make unrepeatable, is in memory together.
+    for (BufferId b : wanted) {
+      const bool read = std::find(op_at(id).reads.begin(), op_at(id).reads.end(), b) != op_at(id).reads.end();
+      if (!read && !at(b).released && !counted_as_pinned(b)) result.pinned += memory::Extents::round_up(at(b).bytes);
+    }
+    result.needed = result.pinned + result.inputs + result.outputs + result.scratch - overwritable(id, releases);
     forget(id);
     return more_than_there_was(result);
   }

@@ -108,6 +108,8 @@ class Evictor {
   void drop_idle(std::vector<Step>& steps);
   std::vector<BufferId> needed_before_update(OpId op) const;
   void commit_updates(OpId op);
+  bool counted_as_pinned(BufferId b) const;
+  std::int64_t overwritable(OpId op, std::span<const BufferId> releases) const;
   Shortage shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
                     std::int64_t scratch) const;
   Shortage more_than_there_was(Shortage result) const;
@@ -127,6 +129,7 @@ class Evictor {
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
+  bool may_overwrite(const Op& op, const std::pair<BufferId, BufferId>& pair, std::span<const BufferId> releases) const;
   std::vector<std::pair<BufferId, BufferId>> choose_overwrites(OpId op, std::span<const BufferId> releases,
                                                                std::vector<BufferId>& dependent);
   bool bring(std::span<const BufferId> wanted, std::vector<Step>& steps);
