@@ -7,7 +7,7 @@
 
 #include "scheduler/place/first_fit.h"
 #include "scheduler/place/place.h"
-#include "scheduler/schedule.h"
+#include "scheduler/search/schedule.h"
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/rectangles.h"
 #include "tidemark/error.h"

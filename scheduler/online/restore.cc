@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "scheduler/evictor.h"
+#include "scheduler/online/evictor.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "scheduler/layout.h"
+#include "scheduler/place/occupancy.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {
@@ -121,7 +121,8 @@ class Evictor {
   bool movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
-  void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
+  void compact(const std::vector<Occupancy::Segment>& segments, const Occupancy::Window& window,
+               std::vector<Step>& steps);
   BufferId spare_victim(std::int64_t bytes);
   BufferId least_victim();
   bool evict_least(std::vector<Step>& steps);
@@ -142,7 +143,7 @@ class Evictor {
   const OpState& op_at(OpId op) const { return ops_[static_cast<std::size_t>(op)]; }
 
   const Graph& graph_;
-  Layout layout_;
+  Occupancy occupancy_;
   std::vector<BufferState> buffers_;
   std::vector<OpState> ops_;
   std::vector<BufferId> resident_;  // ascending, so that what calls looked at does not depend on refused ones
