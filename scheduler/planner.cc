@@ -4,14 +4,14 @@
 #include <numeric>
 #include <string>
 
-#include "scheduler/bound.h"
-#include "scheduler/exact.h"
-#include "scheduler/joint.h"
-#include "scheduler/odd_sizes.h"
+#include "scheduler/bound/lower_bound.h"
+#include "scheduler/bound/several_instants.h"
+#include "scheduler/fine_units.h"
 #include "scheduler/online/trace.h"
 #include "scheduler/place/place.h"
 #include "scheduler/program.h"
-#include "scheduler/search.h"
+#include "scheduler/search/annealer.h"
+#include "scheduler/search/exact_plan.h"
 #include "scheduler/simulate.h"
 #include "tidemark/error.h"
 #include "tidemark/units.h"
@@ -114,24 +114,24 @@ class Planner {
         if (auto plan = finish(std::move(exact.steps), budget)) return plan;
       }
     }
-    Search search(program_, budget, options_.seed);
-    if (!search.feasible()) {
+    Annealer annealer(program_, budget, options_.seed);
+    if (!annealer.feasible()) {
       if (bound_.instant < 0) return std::nullopt;
-      explore(search);
-      follow_online(search, budget);
+      explore(annealer);
+      follow_online(annealer, budget);
     }
-    return best_of(search, budget);
+    return best_of(annealer, budget);
   }
 
   bool proven(const Plan& plan) const { return program_.base_cost + bound_.extra >= plan.cost * (1 - 1e-9); }
 
   // Where the online policy comes out cheaper, the search goes on from its reruns.
-  void follow_online(Search& search, std::int64_t budget) {
-    if (search.feasible() && search.best_extra() <= bound_.extra * (1 + 1e-9)) return;
+  void follow_online(Annealer& annealer, std::int64_t budget) {
+    if (annealer.feasible() && annealer.best_extra() <= bound_.extra * (1 + 1e-9)) return;
     const std::optional<Plan>& online = online_within(budget);
-    if (!online || (search.feasible() && online->cost - online->base_cost >= search.best_extra())) return;
-    search.load(reruns_of(online->steps));
-    search.anneal(full_work() / 8, kWarm);
+    if (!online || (annealer.feasible() && online->cost - online->base_cost >= annealer.best_extra())) return;
+    annealer.load(reruns_of(online->steps));
+    annealer.anneal(full_work() / 8, kWarm);
   }
 
   std::vector<Schedule::Key> reruns_of(const std::vector<Step>& steps) const {
@@ -152,41 +152,41 @@ class Planner {
 
   // The best plan of a search, placed. Rounding up to the alignment, and buffers that cannot move, can take more than
   // is live: then the peak is lowered.
-  std::optional<Plan> best_of(Search& search, std::int64_t budget) const {
+  std::optional<Plan> best_of(Annealer& annealer, std::int64_t budget) const {
     double room = static_cast<double>(budget);
-    for (int tries = 0; tries <= kTightenings && search.feasible(); ++tries) {
-      search.load(search.best());
-      if (auto plan = finish(emit(program_, search.schedule()), budget)) return plan;
+    for (int tries = 0; tries <= kTightenings && annealer.feasible(); ++tries) {
+      annealer.load(annealer.best());
+      if (auto plan = finish(emit(program_, annealer.schedule()), budget)) return plan;
       room = std::min(room * 0.99, room - 64.0 * 4);
-      search.tighten(static_cast<std::int64_t>(room));
-      if (!search.feasible()) search.anneal(full_work() / 8, kWarm);
+      annealer.tighten(static_cast<std::int64_t>(room));
+      if (!annealer.feasible()) annealer.anneal(full_work() / 8, kWarm);
     }
     return std::nullopt;
   }
 
   // The best of a few walks, and then of one that begins there.
-  void explore(Search& search) const {
+  void explore(Annealer& annealer) const {
     const std::int64_t work = full_work();
     const int usual = ops() <= 120 ? 8 : ops() <= 250 ? 20 : ops() <= 600 ? 8 : 1;
     const int walks = options_.effort == Effort::kHigh ? 20 * usual : usual;
-    Closure closure(program_, bound_.instant);
-    search.warm_start(closure, bound_.instant, work / 8);
-    const std::vector<Schedule::Key> warm = search.schedule().reruns();
+    InstantBound at_instant(program_, bound_.instant);
+    annealer.warm_start(at_instant, bound_.instant, work / 8);
+    const std::vector<Schedule::Key> warm = annealer.schedule().reruns();
     for (int walk = 0; walk < walks; ++walk) {
       if (walk % 2 == 1) {
-        search.cold_start();
+        annealer.cold_start();
       } else if (walk > 0) {
-        search.load(warm);
+        annealer.load(warm);
       }
-      search.anneal(work / (walks + 1), kHot);
+      annealer.anneal(work / (walks + 1), kHot);
     }
-    if (search.feasible()) {
-      search.cross_walks();
-      search.load(search.best());
+    if (annealer.feasible()) {
+      annealer.cross_walks();
+      annealer.load(annealer.best());
     } else {
-      search.load(warm);
+      annealer.load(warm);
     }
-    search.anneal(work / (walks + 1), kWarm);
+    annealer.anneal(work / (walks + 1), kWarm);
   }
 
   Plan unplaced(std::vector<Step> steps, std::int64_t budget) const {
@@ -272,15 +272,15 @@ class Planner {
   // Where the search finds nothing: from a schedule squeezed until it fits, or else what the online policy does.
   std::optional<Plan> from_squeezed(std::int64_t budget) {
     const Bound bound = bound_;
-    Search search = squeezed(budget);
-    const bool fits = static_cast<std::int64_t>(search.schedule().peak()) + program_.pinned_bytes <= budget;
+    Annealer annealer = squeezed(budget);
+    const bool fits = static_cast<std::int64_t>(annealer.schedule().peak()) + program_.pinned_bytes <= budget;
     if (fits) {
       bound_ = bound;
-      search.tighten(budget);
-      search.anneal(full_work() / 2, kWarm);
-      if (auto plan = best_of(search, budget)) return plan;
+      annealer.tighten(budget);
+      annealer.anneal(full_work() / 2, kWarm);
+      if (auto plan = best_of(annealer, budget)) return plan;
     }
-    const Plan& least = smallest(fits ? squeezed(0) : std::move(search));
+    const Plan& least = smallest(fits ? squeezed(0) : std::move(annealer));
     bound_ = bound;
     return least.budget <= budget ? for_more(least, budget) : from_online(budget);
   }
@@ -291,23 +291,23 @@ class Planner {
   }
 
   // Until `enough`, or as far as it goes.
-  Search squeezed(std::int64_t enough) {
+  Annealer squeezed(std::int64_t enough) {
     const std::int64_t low = least_possible();
-    Search search(program_, low, options_.seed);
-    const double peak = search.schedule().peak();
+    Annealer annealer(program_, low, options_.seed);
+    const double peak = annealer.schedule().peak();
     peak_ = static_cast<std::int64_t>(peak) + program_.pinned_bytes;
     bound_ = lower_bound(program_, low + (peak_ - low) / 4 * 3, kBriefBoundWork);
     if (bound_.instant >= 0) {
-      Closure closure(program_, bound_.instant);
-      search.warm_start(closure, bound_.instant, squeeze_work() / 8);
-      if (search.schedule().peak() >= peak) search.cold_start();
+      InstantBound at_instant(program_, bound_.instant);
+      annealer.warm_start(at_instant, bound_.instant, squeeze_work() / 8);
+      if (annealer.schedule().peak() >= peak) annealer.cold_start();
     }
-    search.squeeze(low, enough, squeeze_work());
-    return search;
+    annealer.squeeze(low, enough, squeeze_work());
+    return annealer;
   }
 
-  // The plan of the smallest budget that was found, whatever was asked for: `search` has squeezed as far as it goes.
-  const Plan& smallest(Search search) {
+  // The plan of the smallest budget that was found, whatever was asked for: `annealer` has squeezed as far as it goes.
+  const Plan& smallest(Annealer annealer) {
     std::int64_t low = least_possible() - 1;  // not planned
     const auto adopt = [&](std::optional<Plan> plan) {
       if (!plan) return false;
@@ -316,12 +316,12 @@ class Planner {
       smallest_ = *std::move(plan);
       return true;
     };
-    if (search.feasible()) search.anneal(squeeze_work() / 4, kWarm);
-    if (search.feasible()) {
-      search.load(search.best());
-      const std::vector<Step> steps = emit(program_, search.schedule());
+    if (annealer.feasible()) annealer.anneal(squeeze_work() / 4, kWarm);
+    if (annealer.feasible()) {
+      annealer.load(annealer.best());
+      const std::vector<Step> steps = emit(program_, annealer.schedule());
       std::int64_t budget =
-          std::max(static_cast<std::int64_t>(search.schedule().peak()) + program_.pinned_bytes, low + 1);
+          std::max(static_cast<std::int64_t>(annealer.schedule().peak()) + program_.pinned_bytes, low + 1);
       while (!adopt(finish(steps, budget)) && budget < 2 * peak_) budget += budget / 64 + 64;
     }
     std::int64_t high = std::max(peak_, low + 1);
@@ -354,7 +354,7 @@ class Planner {
   void raise_bound(Plan& plan) const {
     if (bound_.instant < 0 || plan.lower_bound >= plan.cost * (1 - 1e-9)) return;
     const double extra =
-        joint_bound(program_, plan.budget, bound_.instant, plan.cost - program_.base_cost, joint_work());
+        bound_of_several_instants(program_, plan.budget, bound_.instant, plan.cost - program_.base_cost, joint_work());
     plan.lower_bound = std::max(plan.lower_bound, program_.base_cost + extra);
   }
 
@@ -383,7 +383,7 @@ class Planner {
   const PlanOptions options_;
   const Program program_;
   const std::int64_t units_;  // of a byte
-  const bool small_;          // enough for the exact search
+  const bool small_;          // enough for the exact annealer
   std::optional<Plan> smallest_;
   std::optional<Plan> online_;  // of online_budget_
   std::int64_t online_budget_ = -1;

@@ -3,10 +3,10 @@
 #include <limits>
 
 #include "core/extents.h"
-#include "scheduler/odd_sizes.h"
+#include "scheduler/fine_units.h"
 #include "scheduler/place/place.h"
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
+#include "scheduler/search/schedule.h"
 #include "scheduler/simulate.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"

@@ -74,13 +74,14 @@ struct Plan {
   double base_cost = 0;            // of every op once
   double lower_bound = 0;          // no valid plan of this graph and budget costs less
   bool placed = false;
-  std::vector<Placement> inputs;
+  std::vector<Placement>
+      inputs;  // where each buffer that is resident at the start has to be; nothing says where one ends
   std::vector<Step> steps;
 };
 
 // Where planning starts when part of the program has already run: ops before `next_op` have had their first run (they
-// may run again), and exactly `resident` is in memory, each at its offset, or kAnywhere: then Plan::inputs says where the
-// plan wants it (offsets are ignored by unplaced plans). No start is the beginning: every input resident, anywhere.
+// may run again), and exactly `resident` is in memory, each at its offset, or kAnywhere: then Plan::inputs says where
+// the plan wants it (offsets are ignored by unplaced plans). No start is the beginning: every input resident, anywhere.
 struct Start {
   OpId next_op = 0;
   std::vector<Placement> resident;
@@ -151,7 +152,8 @@ Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<St
 // is gone or unknown, or breaks the rules of a graph. Deterministic: staleness is counted in ops, not in seconds.
 class Online {
  public:
-  // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again.
+  // `start.resident` gives what is in memory and where; ops before start.next_op have run and may run again. Without a
+  // start nothing is there, and inputs come by reserve().
   Online(const Graph& graph, std::int64_t budget, const Start& start = {});
   Online(Online&&) noexcept;
   Online& operator=(Online&&) noexcept;

@@ -4,9 +4,9 @@
 #include <iterator>
 
 #include "core/extents.h"
-#include "scheduler/evictor.h"
-#include "scheduler/layout.h"
-#include "scheduler/odd_sizes.h"
+#include "scheduler/fine_units.h"
+#include "scheduler/online/evictor.h"
+#include "scheduler/place/occupancy.h"
 #include "scheduler/place/place.h"
 #include "scheduler/simulate.h"
 #include "tidemark/error.h"
@@ -84,13 +84,13 @@ class ReleaseFinder {
 std::vector<Placement> lowest_places(const Program& program, const std::optional<Start>& start) {
   std::vector<Placement> places = places_at_start(program, start);
   if (!start_is_possible(program, places)) return places;
-  Layout layout(kUnlimited);
+  Occupancy occupancy(kUnlimited);
   for (const bool given : {true, false}) {
     for (Placement& p : places) {
       const std::int64_t bytes = program.bytes[p.buffer];
       if ((p.offset != kAnywhere) != given) continue;
-      if (!given) p.offset = bytes > 0 ? *layout.lowest_fit(bytes) : 0;
-      if (bytes > 0) layout.take(p.buffer, p.offset, bytes);
+      if (!given) p.offset = bytes > 0 ? *occupancy.lowest_fit(bytes) : 0;
+      if (bytes > 0) occupancy.take(p.buffer, p.offset, bytes);
     }
   }
   return places;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/extents.h"
-#include "scheduler/layout.h"
+#include "scheduler/place/occupancy.h"
 
 namespace tidemark::scheduler {
 namespace {
@@ -20,7 +20,7 @@ struct Policy {
 class Compactor {
  public:
   Compactor(const Program& program, const std::vector<Step>& steps, std::int64_t limit, const Policy& policy)
-      : program_(program), steps_(steps), policy_(policy), layout_(limit) {
+      : program_(program), steps_(steps), policy_(policy), occupancy_(limit) {
     const auto count = static_cast<std::size_t>(program.buffer_count);
     offset_.assign(count, 0);
     resident_.assign(count, 0);
@@ -64,9 +64,11 @@ class Compactor {
       for (const Placement& p : inputs) {
         if ((p.offset != kAnywhere) != given) continue;
         const std::int64_t bytes = program_.bytes[p.buffer];
-        const auto offset = given ? p.offset : bytes > 0 ? layout_.lowest_fit(bytes) : std::optional<std::int64_t>(0);
+        const auto offset = given       ? p.offset
+                            : bytes > 0 ? occupancy_.lowest_fit(bytes)
+                                        : std::optional<std::int64_t>(0);
         if (!offset) return false;
-        if (bytes > 0 && (*offset % Extents::kAlignment != 0 || !layout_.is_free(*offset, bytes))) return false;
+        if (bytes > 0 && (*offset % Extents::kAlignment != 0 || !occupancy_.is_free(*offset, bytes))) return false;
         put(p.buffer, *offset);
         result_.inputs.push_back({p.buffer, *offset});
       }
@@ -76,25 +78,25 @@ class Compactor {
 
   void put(BufferId b, std::int64_t offset) {
     const std::int64_t bytes = program_.bytes[b];
-    if (bytes > 0) layout_.take(b, offset, bytes);
+    if (bytes > 0) occupancy_.take(b, offset, bytes);
     offset_[b] = offset;
     resident_[b] = 1;
     result_.reserved_peak = std::max(result_.reserved_peak, offset + bytes);
   }
 
   void lift(BufferId b) {
-    if (program_.bytes[b] > 0) layout_.give(offset_[b]);
+    if (program_.bytes[b] > 0) occupancy_.give(offset_[b]);
     resident_[b] = 0;
   }
 
   std::optional<std::int64_t> hole(std::int64_t bytes, std::size_t death) const {
-    if (death - at_ <= policy_.short_life) return layout_.highest_fit(bytes);
-    return policy_.best_fit ? layout_.best_fit(bytes) : layout_.lowest_fit(bytes);
+    if (death - at_ <= policy_.short_life) return occupancy_.highest_fit(bytes);
+    return policy_.best_fit ? occupancy_.best_fit(bytes) : occupancy_.lowest_fit(bytes);
   }
 
   void move(BufferId b, std::int64_t offset) {
-    layout_.give(offset_[b]);
-    layout_.take(b, offset, program_.bytes[b]);
+    occupancy_.give(offset_[b]);
+    occupancy_.take(b, offset, program_.bytes[b]);
     offset_[b] = offset;
     result_.reserved_peak = std::max(result_.reserved_peak, offset + program_.bytes[b]);
     if (pending_[b]) return;
@@ -105,8 +107,8 @@ class Compactor {
   std::optional<std::int64_t> room(std::int64_t bytes, std::size_t death) {
     if (const auto offset = hole(bytes, death)) return offset;
     const auto movable = [&](BufferId b) { return !program_.pinned[b]; };
-    const auto segments = layout_.segments();
-    if (const auto window = Layout::compaction_window(segments, bytes, movable)) {
+    const auto segments = occupancy_.segments();
+    if (const auto window = Occupancy::compaction_window(segments, bytes, movable)) {
       std::int64_t to = segments[window->first].offset;
       for (std::size_t i = window->first; i < window->last; ++i) {
         if (segments[i].hole) continue;
@@ -114,7 +116,7 @@ class Compactor {
         to += segments[i].bytes;
       }
     } else {
-      for (const Placement& p : layout_.evacuation(bytes, movable)) move(p.buffer, p.offset);
+      for (const Placement& p : occupancy_.evacuation(bytes, movable)) move(p.buffer, p.offset);
     }
     return hole(bytes, death);
   }
@@ -166,7 +168,7 @@ class Compactor {
   const Program& program_;
   const std::vector<Step>& steps_;
   Policy policy_;
-  Layout layout_;
+  Occupancy occupancy_;
   std::vector<std::int64_t> offset_;
   std::vector<char> resident_;
   std::vector<char> pending_;

@@ -11,11 +11,11 @@ namespace {
 using Order = FirstFit::Order;
 using Rule = Skyline::Rule;
 
-// Ranges and runs looked at: by each order and filling, by the search, and for pieces.
+// Ranges and runs looked at: by each order and filling, by tight fillings, and for pieces.
 constexpr std::int64_t kAttemptWork = 30'000'000;
-constexpr std::int64_t kSearchWork = 4'000'000;
-constexpr std::int64_t kSearchWorkOfBlock = 8'000;
-constexpr std::size_t kMostSearched = 2'000;
+constexpr std::int64_t kTightWork = 4'000'000;
+constexpr std::int64_t kTightWorkOfBlock = 8'000;
+constexpr std::size_t kMostTight = 2'000;
 constexpr std::int64_t kPiecesWork = 20'000'000;
 constexpr int kTries = 8;
 constexpr std::int64_t kEnough = 200;  // the part of what is live that a peak may be above it, and not be searched for
@@ -41,7 +41,7 @@ class Chooser {
     for (const Order order : {Order::kBytes, Order::kLength, Order::kArea, Order::kBytesByRootOfLength}) {
       if (best_.peak > enough_) attempt([&](std::int64_t& work) { return first_fit_.whole(order, work); });
     }
-    search();
+    fill_tightly();
     if (best_.peak <= limit_) return std::move(best_);
     std::int64_t work = kPiecesWork;
     return first_fit_.in_pieces(limit_, kTries, work);
@@ -70,10 +70,10 @@ class Chooser {
   }
 
   // Below what is live at the peak, a little above it, and the limit, in turns.
-  void search() {
+  void fill_tightly() {
     const std::size_t size = lifetimes_.blocks.size();
     const auto most_choices = static_cast<std::int64_t>(3 * size + 500);
-    std::int64_t work = kSearchWork + kSearchWorkOfBlock * static_cast<std::int64_t>(std::min(size, kMostSearched));
+    std::int64_t work = kTightWork + kTightWorkOfBlock * static_cast<std::int64_t>(std::min(size, kMostTight));
     for (std::uint64_t seed = 0; best_.peak > enough_ && floor_ <= limit_ && work > 0; ++seed) {
       const std::int64_t before = work;
       for (const std::int64_t target : {floor_, enough_, limit_}) {

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "core/extents.h"
-#include "scheduler/layout.h"
 #include "scheduler/place/compaction.h"
 #include "scheduler/place/lifetimes.h"
+#include "scheduler/place/occupancy.h"
 #include "scheduler/place/offsets.h"
 
 namespace tidemark::scheduler {
@@ -126,11 +126,11 @@ std::vector<Step> emit(const Program& program, const Schedule& schedule) {
 
 std::vector<Placement> places_at_start(const Program& program, const std::optional<Start>& start) {
   std::vector<Placement> places;
-  Layout layout(kUnlimited);
+  Occupancy occupancy(kUnlimited);
   const auto take = [&](const Placement& p) {
     const std::int64_t bytes = program.bytes[p.buffer];
-    if (bytes > 0 && p.offset >= 0 && p.offset % Extents::kAlignment == 0 && layout.is_free(p.offset, bytes)) {
-      layout.take(p.buffer, p.offset, bytes);
+    if (bytes > 0 && p.offset >= 0 && p.offset % Extents::kAlignment == 0 && occupancy.is_free(p.offset, bytes)) {
+      occupancy.take(p.buffer, p.offset, bytes);
     }
   };
   if (start) {
@@ -145,19 +145,19 @@ std::vector<Placement> places_at_start(const Program& program, const std::option
                    [](const Placement& a, const Placement& b) { return a.buffer < b.buffer; });
   for (Placement& p : places) {
     if (p.offset != kAnywhere || !program.pinned[p.buffer]) continue;
-    p.offset = program.bytes[p.buffer] > 0 ? *layout.lowest_fit(program.bytes[p.buffer]) : 0;
+    p.offset = program.bytes[p.buffer] > 0 ? *occupancy.lowest_fit(program.bytes[p.buffer]) : 0;
     take(p);
   }
   return places;
 }
 
 bool start_is_possible(const Program& program, const std::vector<Placement>& inputs) {
-  Layout layout(kUnlimited);
+  Occupancy occupancy(kUnlimited);
   for (const Placement& p : inputs) {
     const std::int64_t bytes = program.bytes[p.buffer];
     if (p.offset == kAnywhere || bytes == 0) continue;
-    if (p.offset < 0 || p.offset % Extents::kAlignment != 0 || !layout.is_free(p.offset, bytes)) return false;
-    layout.take(p.buffer, p.offset, bytes);
+    if (p.offset < 0 || p.offset % Extents::kAlignment != 0 || !occupancy.is_free(p.offset, bytes)) return false;
+    occupancy.take(p.buffer, p.offset, bytes);
   }
   return true;
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
+#include "scheduler/search/schedule.h"
 
 namespace tidemark::scheduler {
 

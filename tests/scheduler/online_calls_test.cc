@@ -53,6 +53,81 @@ TEST(Online, ShortageChangesNothing) {
   EXPECT_EQ(steps.size(), before);
 }
 
+// relu(relu(x)), with x and both results held: neither op may write over what it reads, so that all three are there.
+TEST(Online, ShortageCountsOnlyOverwritesThatAreAllowed) {
+  constexpr std::int64_t kBytes = 102'400;
+  const auto needed_by_the_second = [](std::int64_t budget, bool released) {
+    Graph graph;
+    for (int i = 0; i < 3; ++i) graph.buffers.push_back({kBytes, "", false});
+    add_op(graph, 1, {0}, {1});
+    add_op(graph, 1, {1}, {2});
+    graph.ops[0].overwrites = {{0, 1}};
+    graph.ops[1].overwrites = {{1, 2}};
+    if (released) graph.ops[1].releases = {{1}};
+    Online online(graph, budget);
+    std::vector<Step> steps;
+    std::int64_t offset = 0;
+    EXPECT_FALSE(online.reserve(0, steps, offset));
+    EXPECT_FALSE(online.admit(0, steps));
+    const auto shortage = online.admit(1, steps);
+    return shortage ? shortage->needed : 0;
+  };
+  EXPECT_EQ(needed_by_the_second(2 * kBytes + 64, false), 3 * kBytes);
+  EXPECT_EQ(needed_by_the_second(3 * kBytes - 64, false), 3 * kBytes);
+  EXPECT_EQ(needed_by_the_second(3 * kBytes, false), 0);
+  EXPECT_EQ(needed_by_the_second(2 * kBytes, true), 0);
+}
+
+// The second op updates what the first read, and the program holds what the first wrote: both stay while it runs.
+TEST(Online, ShortageCountsWhatAnUpdateMakesUnrepeatable) {
+  Graph graph;
+  const BufferId in = add_buffer(graph, 4, true);
+  const BufferId held = add_buffer(graph, 5);
+  const BufferId other = add_buffer(graph, 6);
+  add_op(graph, 1, {in}, {held});
+  const OpId op = add_op(graph, 1, {}, {other});
+  graph.ops[static_cast<std::size_t>(op)].updates = {in};
+  Online online(graph, 10 * kUnit, {.next_op = 0, .resident = {{in, 0}}});
+  std::vector<Step> steps;
+  ASSERT_FALSE(online.admit(0, steps));
+  const auto shortage = online.admit(op, steps);
+  ASSERT_TRUE(shortage);
+  EXPECT_EQ(shortage->needed, 15 * kUnit);
+  EXPECT_EQ(shortage->pinned, 5 * kUnit);
+}
+
+// Raised to what each refusal names, budgets arrive; and where that is more than the next unit, it is seldom too much.
+TEST(Online, WhatRefusalsNameIsALowerLimit) {
+  std::mt19937_64 rng(29);
+  int refusals = 0;
+  int named = 0;
+  int fits_below = 0;
+  const auto needed = [](const Graph& graph, std::int64_t budget) {
+    try {
+      (void)run_online(graph, budget);
+      return std::int64_t{0};
+    } catch (const BudgetError& error) {
+      return static_cast<std::int64_t>(error.needed_bytes());
+    }
+  };
+  for (int i = 0; i < 100; ++i) {
+    const Graph graph = i % 2 == 0 ? training_graph(rng, 3 + i / 5) : random_graph(rng, {.ops = 30, .releases = true});
+    std::int64_t budget = peak_without_recomputation(graph) / 2 / kUnit * kUnit;
+    while (const std::int64_t next = needed(graph, budget)) {
+      ASSERT_GT(next, budget);
+      ++refusals;
+      if (next > budget + kUnit) {
+        ++named;
+        fits_below += needed(graph, next - kUnit) == 0 ? 1 : 0;
+      }
+      budget = next;
+    }
+  }
+  EXPECT_GT(named, 100);
+  EXPECT_LE(fits_below, 2);
+  EXPECT_LE(refusals, 900);
+}
+
 TEST(Online, OverwritesWhatTheOpReleases) {
   Graph graph;
   const BufferId in = add_buffer(graph, 4, true);

@@ -7,7 +7,7 @@
 
 #include "scheduler/place/first_fit.h"
 #include "scheduler/place/place.h"
-#include "scheduler/schedule.h"
+#include "scheduler/search/schedule.h"
 #include "tests/scheduler/graphs.h"
 #include "tests/scheduler/rectangles.h"
 #include "tidemark/error.h"
@@ -82,6 +82,78 @@ TEST(Place, FirstFitInPieces) {
     EXPECT_EQ(pieces->moved_bytes > 0, !pieces->moves.empty());
   }
   EXPECT_GT(moved, 3);
+}
+
+// A plan in a room that begins at 0: without a start, the plan says where it wants each input, also one that it drops.
+TEST(Room, PlansSayWhereTheyWantEveryInput) {
+  std::mt19937_64 rng(19);
+  int planned = 0;
+  for (int i = 0; i < 40; ++i) {
+    Graph graph = i % 2 == 0 ? training_graph(rng, 10 + i) : random_graph(rng, {.ops = 40});
+    add_buffer(graph, 3);  // read by nothing, and dropped
+    const std::int64_t unread = static_cast<std::int64_t>(graph.buffers.size()) - 1;
+    const std::int64_t budget = peak_without_recomputation(graph) * (i % 3 == 0 ? 10 : 8) / 10 / kUnit * kUnit;
+    const auto p = try_plan(graph, budget);
+    if (!p) continue;
+    ++planned;
+    expect_valid(graph, *p);
+    const std::vector<Placement> inputs = everything_at_start(graph).resident;
+    ASSERT_EQ(p->inputs.size(), inputs.size());
+    std::int64_t pinned_end = 0;
+    for (const Placement& input : p->inputs) {
+      EXPECT_GE(input.offset, 0);
+      const Buffer& buffer = graph.buffers[static_cast<std::size_t>(input.buffer)];
+      if (buffer.pinned) pinned_end = std::max(pinned_end, input.offset + buffer.bytes);
+    }
+    EXPECT_EQ(pinned_end, compile(graph).pinned_bytes) << "pinned inputs lie together at the low end";
+    EXPECT_TRUE(std::any_of(p->steps.begin(), p->steps.end(),
+                            [&](const Step& s) { return s.kind == Step::Kind::kDrop && s.id == unread; }));
+    // What the engine then does: brings the inputs there, and starts.
+    const Start brought{0, p->inputs};
+    expect_valid(graph, *p, brought);
+    Start open = brought;
+    for (Placement& input : open.resident) input.offset = kAnywhere;
+    expect_valid(graph, *p, open);
+    const auto again = try_plan(graph, budget, {.start = open});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->cost, p->cost);
+    expect_valid(graph, *again, open);
+  }
+  EXPECT_GT(planned, 20);
+}
+
+// Inputs come one after the other, as the program makes them.
+TEST(Room, OnlineWithoutAStartReservesItsInputs) {
+  std::mt19937_64 rng(23);
+  for (int i = 0; i < 20; ++i) {
+    const Graph graph = training_graph(rng, 5 + i);
+    Online online(graph, kUnlimited);
+    Plan plan;
+    plan.budget = kUnlimited;
+    plan.placed = true;
+    for (const Placement& input : everything_at_start(graph).resident) {
+      std::int64_t offset = -1;
+      ASSERT_FALSE(online.reserve(input.buffer, plan.steps, offset));
+      plan.inputs.push_back({input.buffer, offset});
+    }
+    EXPECT_TRUE(plan.steps.empty());
+    for (OpId op = 0; op < static_cast<OpId>(graph.ops.size()); ++op) ASSERT_FALSE(online.admit(op, plan.steps));
+    EXPECT_EQ(simulate(graph, plan).recomputed_ops, 0);
+  }
+  Graph graph = chain(2);
+  std::vector<Step> steps;
+  EXPECT_THROW((void)Online(graph, kUnlimited).admit(0, steps), Error) << "its input is not in memory";
+}
+
+TEST(Room, WhatIsKeptEndsAnywhere) {
+  Graph graph = chain(12);
+  for (const Op& op : graph.ops) {
+    if (op.writes[0] % 3 == 0) graph.keep.push_back(op.writes[0]);
+  }
+  const Plan p = plan_without_recomputation(graph);
+  expect_valid(graph, p);
+  EXPECT_EQ(count_moves(p), 0);
+  EXPECT_LE(p.reserved_peak, p.live_peak + p.live_peak / 50);
 }
 
 TEST(WithoutBudget, EveryOpRunsOnceInLittleMoreThanIsLive) {

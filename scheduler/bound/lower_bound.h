@@ -17,8 +17,8 @@ struct Bound {
 // The most bytes that the op can save by writing over what it reads.
 std::int64_t most_in_place(const Program& program, OpId op);
 
-// The closure bound at the instants where a knapsack, or a grid refined where it is highest, says that memory binds
-// most. `work` counts arcs of the networks looked at.
+// The bound of an instant at the instants where a knapsack, or a grid refined where it is highest, says that memory
+// binds most. `work` counts arcs of the networks looked at.
 Bound lower_bound(const Program& program, std::int64_t budget, std::int64_t work);
 
 // Instants above the budget where an op needs more for itself than its neighbours do, or where the larger part of what

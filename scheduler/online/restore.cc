@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "scheduler/evictor.h"
+#include "scheduler/online/evictor.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"
 
@@ -19,20 +19,27 @@ void Evictor::settle(BufferId b, std::vector<Step>& steps) {
   }
 }
 
+// Whether the op may write over what it reads then, if nothing that is discarded needs that.
+bool Evictor::may_overwrite(const Op& op, const std::pair<BufferId, BufferId>& pair,
+                            std::span<const BufferId> releases) const {
+  const auto has = [](const auto& list, BufferId b) { return std::find(list.begin(), list.end(), b) != list.end(); };
+  const BufferState& read = at(pair.first);
+  return has(releases, pair.first) && !has(op.updates, pair.first) && !read.fixed && !read.pinned &&
+         read.bytes >= at(pair.second).bytes;
+}
+
 // The pairs of what `op` may write over what it releases. Where none of these is lost with the op, they can be computed
 // again. Else nothing discarded may need them, and what is in memory and computed from them, `dependent`, is all there
 // will be of it.
 std::vector<std::pair<BufferId, BufferId>> Evictor::choose_overwrites(OpId id, std::span<const BufferId> releases,
                                                                       std::vector<BufferId>& dependent) {
   const Op& op = graph_.ops[static_cast<std::size_t>(id)];
-  const auto has = [](const auto& list, BufferId b) { return std::find(list.begin(), list.end(), b) != list.end(); };
   std::vector<std::pair<BufferId, BufferId>> able;
   bool lost = !op.updates.empty();
-  for (const auto& [r, w] : op.overwrites) {
-    const BufferState& read = at(r);
-    if (!has(releases, r) || has(op.updates, r) || read.fixed || read.pinned || read.bytes < at(w).bytes) continue;
-    able.emplace_back(r, w);
-    lost |= !recomputable(r);
+  for (const auto& pair : op.overwrites) {
+    if (!may_overwrite(op, pair, releases)) continue;
+    able.push_back(pair);
+    lost |= !recomputable(pair.first);
   }
   std::vector<std::pair<BufferId, BufferId>> chosen;
   for (const auto& [r, w] : able) {

@@ -1,4 +1,4 @@
-#include "scheduler/profile.h"
+#include "scheduler/search/profile.h"
 
 #include <algorithm>
 

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "scheduler/profile.h"
 #include "scheduler/program.h"
+#include "scheduler/search/profile.h"
 
 namespace tidemark::scheduler {
 

@@ -1,13 +1,13 @@
-#include "scheduler/joint.h"
+#include "scheduler/bound/several_instants.h"
 
 #include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "scheduler/bound.h"
-#include "scheduler/branch.h"
-#include "scheduler/closure.h"
+#include "scheduler/bound/instant_bound.h"
+#include "scheduler/bound/lower_bound.h"
+#include "scheduler/bound/whole_buffers.h"
 
 namespace tidemark::scheduler {
 namespace {
@@ -27,7 +27,7 @@ class Spans {
     std::vector<BufferId> wanted;
     OpId until = program.op_count;
     for (std::size_t i = instants_.size(); i-- > 0;) {
-      spans_.insert(spans_.begin(), std::make_unique<Closure>(program, instants_[i], until, wanted));
+      spans_.insert(spans_.begin(), std::make_unique<InstantBound>(program, instants_[i], until, wanted));
       links_.insert(links_.begin(), spans_.front()->may_lack());
       wanted = spans_.front()->may_stay();
       until = instants_[i];
@@ -81,7 +81,7 @@ class Spans {
       const auto at = static_cast<std::size_t>(next - from.instants_.begin());
       charges_[i] = from.good_[at];
       if (instants_[i] != t) continue;
-      const Closure::Choice& choice = from.choices_[at - 1];
+      const InstantBound::Choice& choice = from.choices_[at - 1];
       for (BufferId b : links_[i - 1]) {
         const OpId producer = program_.producer[b];
         double& charge = charges_[i][static_cast<std::size_t>(b)];
@@ -133,11 +133,11 @@ class Spans {
   const Program& program_;
   const std::int64_t budget_;
   std::vector<OpId> instants_;
-  std::vector<std::unique_ptr<Closure>> spans_;
-  std::vector<std::vector<BufferId>> links_;  // by span; what may be available at its end
-  std::vector<std::vector<double>> charges_;  // by span and buffer; of the link at its beginning
-  std::vector<std::vector<double>> good_;     // those of `best_`
-  std::vector<Closure::Choice> choices_;      // by span
+  std::vector<std::unique_ptr<InstantBound>> spans_;
+  std::vector<std::vector<BufferId>> links_;   // by span; what may be available at its end
+  std::vector<std::vector<double>> charges_;   // by span and buffer; of the link at its beginning
+  std::vector<std::vector<double>> good_;      // those of `best_`
+  std::vector<InstantBound::Choice> choices_;  // by span
   double best_ = 0;
   double pace_ = 1;
   int stale_ = 0;
@@ -220,7 +220,8 @@ class Joint {
 
 }  // namespace
 
-double joint_bound(const Program& program, std::int64_t budget, OpId instant, double enough, std::int64_t work) {
+double bound_of_several_instants(const Program& program, std::int64_t budget, OpId instant, double enough,
+                                 std::int64_t work) {
   return Joint(program, budget, enough, work).run(instant);
 }
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "scheduler/layout.h"
+#include "scheduler/place/occupancy.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {
@@ -108,6 +108,8 @@ class Evictor {
   void drop_idle(std::vector<Step>& steps);
   std::vector<BufferId> needed_before_update(OpId op) const;
   void commit_updates(OpId op);
+  bool counted_as_pinned(BufferId b) const;
+  std::int64_t overwritable(OpId op, std::span<const BufferId> releases) const;
   Shortage shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
                     std::int64_t scratch) const;
   Shortage more_than_there_was(Shortage result) const;
@@ -119,7 +121,8 @@ class Evictor {
   bool movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
-  void compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window, std::vector<Step>& steps);
+  void compact(const std::vector<Occupancy::Segment>& segments, const Occupancy::Window& window,
+               std::vector<Step>& steps);
   BufferId spare_victim(std::int64_t bytes);
   BufferId least_victim();
   bool evict_least(std::vector<Step>& steps);
@@ -127,6 +130,7 @@ class Evictor {
 
   // evictor_restore.cc: running ops, and computing again what is missing.
   bool run(OpId op, std::span<const BufferId> releases, std::vector<Step>& steps);
+  bool may_overwrite(const Op& op, const std::pair<BufferId, BufferId>& pair, std::span<const BufferId> releases) const;
   std::vector<std::pair<BufferId, BufferId>> choose_overwrites(OpId op, std::span<const BufferId> releases,
                                                                std::vector<BufferId>& dependent);
   bool bring(std::span<const BufferId> wanted, std::vector<Step>& steps);
@@ -139,7 +143,7 @@ class Evictor {
   const OpState& op_at(OpId op) const { return ops_[static_cast<std::size_t>(op)]; }
 
   const Graph& graph_;
-  Layout layout_;
+  Occupancy occupancy_;
   std::vector<BufferState> buffers_;
   std::vector<OpState> ops_;
   std::vector<BufferId> resident_;  // ascending, so that what calls looked at does not depend on refused ones

@@ -1,8 +1,8 @@
-#include "scheduler/closure.h"
+#include "scheduler/bound/instant_bound.h"
 
 #include <algorithm>
 
-#include "scheduler/bound.h"
+#include "scheduler/bound/lower_bound.h"
 
 namespace tidemark::scheduler {
 namespace {
@@ -13,77 +13,102 @@ constexpr double kMostFlow = 0x1p57;
 
 }  // namespace
 
-Closure::Closure(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted)
-    : program_(program), instant_(instant), until_(until) {
-  node_.assign(static_cast<std::size_t>(program.op_count), -1);
-  find_members(wanted);
-  build();
-}
-
-void Closure::find_members(std::span<const BufferId> wanted) {
-  const OpId t = instant_;
-  std::vector<char> free(static_cast<std::size_t>(program_.buffer_count), 0);  // touched by the op
-  std::vector<std::int32_t> member(static_cast<std::size_t>(program_.buffer_count), -1);
-  needed_ = program_.pinned_bytes + program_.scratch[t] - most_in_place(program_, t);
-  const auto touch = [&](BufferId b) {
-    if (free[b] || program_.pinned[b]) return;
-    free[b] = 1;
-    needed_ += program_.bytes[b];
-  };
-  for (BufferId b : program_.reads[t]) touch(b);
-  for (BufferId b : program_.writes[t]) touch(b);
-
-  const auto again = [&](OpId op) { return op >= 0 && program_.rerun_until[op] > t; };
-  std::vector<char> marked(static_cast<std::size_t>(program_.op_count), 0);
-  for (BufferId b = 0; b < program_.buffer_count; ++b) {
-    const OpId producer = program_.producer[b];
-    if (program_.pinned[b] || free[b] || producer >= t) continue;
-    const auto users = program_.users[b];
-    if (!program_.kept[b] && (users.empty() || users.back() <= t)) continue;
-    if (!again(producer)) {
-      needed_ += program_.bytes[b];
-      free[b] = 1;
-      continue;
-    }
-    if (until_ < program_.op_count) {
-      const auto next = std::upper_bound(users.begin(), users.end(), t);
-      if (next == users.end() || *next > until_) continue;
-    }
-    optional_ += program_.bytes[b];
-    member[b] = static_cast<std::int32_t>(members_.size());
-    members_.push_back({b, producer, true, false, -1, -1, {}});
-    marked[producer] = 1;
+// Which buffers may stay while the op runs, and which ops may run again for them.
+class InstantBound::Finder {
+ public:
+  Finder(InstantBound& bound, std::span<const BufferId> wanted)
+      : bound_(bound), program_(bound.program_), instant_(bound.instant_), wanted_(wanted) {
+    there_.assign(static_cast<std::size_t>(program_.buffer_count), 0);
+    member_.assign(static_cast<std::size_t>(program_.buffer_count), -1);
+    again_.assign(static_cast<std::size_t>(program_.op_count), 0);
   }
-  for (BufferId b : wanted) {
-    const OpId producer = program_.producer[b];
-    if (free[b] || member[b] >= 0 || producer >= t) continue;
-    member[b] = static_cast<std::int32_t>(members_.size());
-    members_.push_back({b, again(producer) ? producer : -1, false, true, -1, -1, {}});
-    if (again(producer)) marked[producer] = 1;
-  }
-  for (OpId op = t; op-- > 0;) {
-    if (!marked[op]) continue;
-    node_[op] = network_.add_node();
-    ops_.push_back(op);
-    for (BufferId b : program_.reads[op]) {
-      if (program_.pinned[b] || free[b]) continue;
-      const OpId producer = program_.producer[b];
-      if (member[b] < 0) {
-        member[b] = static_cast<std::int32_t>(members_.size());
-        members_.push_back({b, again(producer) ? producer : -1, false, false, -1, -1, {}});
-        if (again(producer)) marked[producer] = 1;
+
+  void find() {
+    bound_.needed_ = program_.pinned_bytes + program_.scratch[instant_] - most_in_place(program_, instant_);
+    for (const auto list : {program_.reads[instant_], program_.writes[instant_]}) {
+      for (BufferId b : list) {
+        if (!there_[b] && !program_.pinned[b]) need(b);
       }
-      Member& m = members_[static_cast<std::size_t>(member[b])];
+    }
+    for (BufferId b = 0; b < program_.buffer_count; ++b) {
+      if (written_before(b) && read_later(b)) read_by_first_runs(b);
+    }
+    for (BufferId b : wanted_) {
+      if (written_before(b) && member_[b] < 0) add(b, false, true);
+    }
+    // What reruns read may have to be computed again in turn, by ops before them.
+    for (OpId op = instant_; op-- > 0;) {
+      if (again_[op]) add_rerun(op);
+    }
+    bound_.bytes_of_.assign(static_cast<std::size_t>(program_.op_count), 0);
+    for (const Member& m : bound_.members_) {
+      if ((m.required || m.wanted) && m.producer >= 0) bound_.bytes_of_[m.producer] += program_.bytes[m.buffer];
+    }
+  }
+
+ private:
+  bool may_run_again(OpId op) const { return op >= 0 && program_.rerun_until[op] > instant_; }
+
+  bool written_before(BufferId b) const { return !program_.pinned[b] && !there_[b] && program_.producer[b] < instant_; }
+
+  bool read_later(BufferId b) const {
+    const auto users = program_.users[b];
+    return program_.kept[b] || (!users.empty() && users.back() > instant_);
+  }
+
+  // In every plan it is there.
+  void need(BufferId b) {
+    there_[b] = 1;
+    bound_.needed_ += program_.bytes[b];
+  }
+
+  void read_by_first_runs(BufferId b) {
+    if (!may_run_again(program_.producer[b])) {
+      need(b);
+      return;
+    }
+    const auto users = program_.users[b];
+    const auto next = std::upper_bound(users.begin(), users.end(), instant_);
+    if (bound_.until_ < program_.op_count && (next == users.end() || *next > bound_.until_)) return;
+    bound_.optional_ += program_.bytes[b];
+    add(b, true, false);
+  }
+
+  void add(BufferId b, bool required, bool wanted) {
+    const OpId producer = may_run_again(program_.producer[b]) ? program_.producer[b] : -1;
+    member_[b] = static_cast<std::int32_t>(bound_.members_.size());
+    bound_.members_.push_back({b, producer, required, wanted, -1, -1, {}});
+    if (producer >= 0) again_[producer] = 1;
+  }
+
+  void add_rerun(OpId op) {
+    bound_.node_[op] = bound_.network_.add_node();
+    bound_.ops_.push_back(op);
+    for (BufferId b : program_.reads[op]) {
+      if (program_.pinned[b] || there_[b]) continue;
+      if (member_[b] < 0) add(b, false, false);
+      Member& m = bound_.members_[static_cast<std::size_t>(member_[b])];
       if (!m.required) m.readers.push_back(op);
     }
   }
-  bytes_of_.assign(static_cast<std::size_t>(program_.op_count), 0);
-  for (const Member& m : members_) {
-    if ((m.required || m.wanted) && m.producer >= 0) bytes_of_[m.producer] += program_.bytes[m.buffer];
-  }
+
+  InstantBound& bound_;
+  const Program& program_;
+  const OpId instant_;
+  const std::span<const BufferId> wanted_;
+  std::vector<char> there_;
+  std::vector<std::int32_t> member_;  // buffer -> its member, or -1
+  std::vector<char> again_;           // op -> may run again for a member
+};
+
+InstantBound::InstantBound(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted)
+    : program_(program), instant_(instant), until_(until) {
+  node_.assign(static_cast<std::size_t>(program.op_count), -1);
+  Finder(*this, wanted).find();
+  build();
 }
 
-void Closure::build() {
+void InstantBound::build() {
   forced_.assign(ops_.size(), Side::kFree);
   for (OpId op : ops_) total_ += program_.cost[op];
   scale_ = total_ > 0 ? kWhole / total_ : 1;
@@ -105,25 +130,25 @@ void Closure::build() {
   }
 }
 
-std::int64_t Closure::capacity(double cost) const {
+std::int64_t InstantBound::capacity(double cost) const {
   const double exact = cost * scale_;
   return exact < static_cast<double>(cap_) ? static_cast<std::int64_t>(exact) : cap_;
 }
 
-void Closure::charge(std::span<const double> stays, std::span<const double> lacks) {
+void InstantBound::charge(std::span<const double> stays, std::span<const double> lacks) {
   for (Member& m : members_) {
     m.charge_stays = stays.empty() ? 0 : stays[static_cast<std::size_t>(m.buffer)];
     m.charge_lacks = lacks.empty() || !m.wanted ? 0 : lacks[static_cast<std::size_t>(m.buffer)];
   }
 }
 
-std::vector<BufferId> Closure::may_stay() const {
+std::vector<BufferId> InstantBound::may_stay() const {
   std::vector<BufferId> buffers;
   for (const Member& m : members_) buffers.push_back(m.buffer);
   return buffers;
 }
 
-std::vector<BufferId> Closure::may_lack() const {
+std::vector<BufferId> InstantBound::may_lack() const {
   std::vector<BufferId> buffers;
   for (const Member& m : members_) {
     if (m.wanted) buffers.push_back(m.buffer);
@@ -131,7 +156,7 @@ std::vector<BufferId> Closure::may_lack() const {
   return buffers;
 }
 
-Closure::Choice Closure::choose(double price) {
+InstantBound::Choice InstantBound::choose(double price) {
   const std::size_t ops = ops_.size();
   std::vector<std::int64_t> source(ops, 0);
   std::vector<std::int64_t> sink = sink_;
@@ -186,13 +211,13 @@ Closure::Choice Closure::choose(double price) {
   return choice;
 }
 
-double Closure::highest_price() const {
+double InstantBound::highest_price() const {
   std::int64_t most = 1;
   for (const Member& m : members_) most = std::max(most, program_.bytes[m.buffer]);
   return static_cast<double>(cap_) / (scale_ * static_cast<double>(most));
 }
 
-double Closure::bound(std::int64_t budget, Choice* fitting) {
+double InstantBound::bound(std::int64_t budget, Choice* fitting) {
   const auto room = static_cast<double>(budget - needed_);
   const auto most = static_cast<double>(optional_);
   if (most <= room) return 0;

@@ -1,4 +1,4 @@
-#include "scheduler/layout.h"
+#include "scheduler/place/occupancy.h"
 
 #include <algorithm>
 
@@ -6,9 +6,9 @@ namespace tidemark::scheduler {
 
 using memory::Extents;
 
-Layout::Layout(std::int64_t limit) : extents_(limit / Extents::kAlignment * Extents::kAlignment) {}
+Occupancy::Occupancy(std::int64_t limit) : extents_(limit / Extents::kAlignment * Extents::kAlignment) {}
 
-std::optional<std::int64_t> Layout::lowest_fit(std::int64_t bytes) const {
+std::optional<std::int64_t> Occupancy::lowest_fit(std::int64_t bytes) const {
   bytes = Extents::round_up(bytes);
   for (const auto& [offset, length] : extents_.holes()) {
     if (length >= bytes) return offset;
@@ -16,7 +16,7 @@ std::optional<std::int64_t> Layout::lowest_fit(std::int64_t bytes) const {
   return std::nullopt;
 }
 
-std::optional<std::int64_t> Layout::highest_fit(std::int64_t bytes) const {
+std::optional<std::int64_t> Occupancy::highest_fit(std::int64_t bytes) const {
   bytes = Extents::round_up(bytes);
   for (auto hole = extents_.holes().rbegin(); hole != extents_.holes().rend(); ++hole) {
     if (hole->second >= bytes) return hole->first + hole->second - bytes;
@@ -24,9 +24,9 @@ std::optional<std::int64_t> Layout::highest_fit(std::int64_t bytes) const {
   return std::nullopt;
 }
 
-void Layout::take(BufferId owner, std::int64_t offset, std::int64_t bytes) { extents_.take(offset, bytes, owner); }
+void Occupancy::take(BufferId owner, std::int64_t offset, std::int64_t bytes) { extents_.take(offset, bytes, owner); }
 
-std::vector<Layout::Segment> Layout::segments() const {
+std::vector<Occupancy::Segment> Occupancy::segments() const {
   std::vector<Segment> result;
   result.reserve(extents_.blocks().size() + extents_.holes().size());
   auto hole = extents_.holes().begin();
@@ -41,8 +41,8 @@ std::vector<Layout::Segment> Layout::segments() const {
   return result;
 }
 
-std::optional<Layout::Window> Layout::compaction_window(const std::vector<Segment>& segments, std::int64_t bytes,
-                                                        const std::function<bool(BufferId)>& movable) {
+std::optional<Occupancy::Window> Occupancy::compaction_window(const std::vector<Segment>& segments, std::int64_t bytes,
+                                                              const std::function<bool(BufferId)>& movable) {
   bytes = Extents::round_up(bytes);
   std::optional<Window> best;
   std::size_t first = 0;
@@ -65,7 +65,7 @@ std::optional<Layout::Window> Layout::compaction_window(const std::vector<Segmen
   return best;
 }
 
-std::vector<Placement> Layout::evacuation(std::int64_t bytes, const std::function<bool(BufferId)>& movable) const {
+std::vector<Placement> Occupancy::evacuation(std::int64_t bytes, const std::function<bool(BufferId)>& movable) const {
   bytes = Extents::round_up(bytes);
   const std::vector<Segment> all = segments();
   std::vector<Placement> best;

@@ -6,18 +6,18 @@
 #include <span>
 #include <vector>
 
-#include "scheduler/closure.h"
-#include "scheduler/schedule.h"
+#include "scheduler/bound/instant_bound.h"
+#include "scheduler/search/schedule.h"
 
 namespace tidemark::scheduler {
 
-class Search {
+class Annealer {
  public:
-  Search(const Program& program, std::int64_t budget, std::uint64_t seed);
+  Annealer(const Program& program, std::int64_t budget, std::uint64_t seed);
 
-  // Begins from the closure's choice at the binding instant: what does not stay there is recomputed at its next use.
-  // The target is tightened until the simulated peak fits, or the closure has done `work`.
-  void warm_start(Closure& closure, OpId instant, std::int64_t work);
+  // Begins from the choice of the bound at the binding instant: what does not stay there is recomputed at its next use.
+  // The target is tightened until the simulated peak fits, or the bound has done `work`.
+  void warm_start(InstantBound& at_instant, OpId instant, std::int64_t work);
   // Begins from no reruns but those that a start in mid-program needs.
   void cold_start();
   // From now on within a smaller budget, from the schedule as it is.
@@ -58,10 +58,10 @@ class Search {
   double chance_or_weigh(double chance) { return feasible_ && uniform() < 0.7 ? kWeigh : chance; }
   bool rather_keep(BufferId b, Schedule::Key k, double chance);
   bool add_with_ancestors(OpId op, OpId stage, double chance, double pending, int depth);
-  bool add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice);
+  bool add_as_chosen(OpId op, OpId stage, const InstantBound::Choice& choice);
   void remove_with_idle(OpId op, OpId stage);
   bool idle(OpId op, OpId stage) const;
-  void carry_out(const Closure::Choice& choice, OpId instant, std::size_t groups);
+  void carry_out(const InstantBound::Choice& choice, OpId instant, std::size_t groups);
   void mend();
 
   std::vector<Schedule::Key> sorted_reruns() const;

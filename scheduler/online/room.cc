@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "core/extents.h"
-#include "scheduler/evictor.h"
+#include "scheduler/online/evictor.h"
 
 namespace tidemark::scheduler {
 
@@ -83,16 +83,16 @@ double Evictor::rerun_cost(BufferId b, double most) const {
 // window of neighbours holds besides.
 std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<Step>& steps) {
   constexpr std::int64_t kFar = 16;
-  if (const auto hole = layout_.best_fit(bytes)) return hole;
+  if (const auto hole = occupancy_.best_fit(bytes)) return hole;
   const auto can_move = [&](BufferId b) { return movable(b); };
   const std::size_t first = steps.size();
   bool early = false;  // victims beyond `bytes`: what cannot move lies between, or too much would have to
   for (;;) {
-    if (layout_.free_bytes() >= bytes) {
+    if (occupancy_.free_bytes() >= bytes) {
       if (!early) take_back(bytes, first, steps);
-      if (const auto hole = layout_.best_fit(bytes)) return hole;
-      const auto now = layout_.segments();
-      if (const auto window = Layout::compaction_window(now, bytes, can_move)) {
+      if (const auto hole = occupancy_.best_fit(bytes)) return hole;
+      const auto now = occupancy_.segments();
+      if (const auto window = Occupancy::compaction_window(now, bytes, can_move)) {
         const BufferId spare = window->bytes > kFar * bytes ? spare_victim(bytes) : -1;
         if (spare >= 0) {
           drop(spare, steps);
@@ -100,11 +100,11 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
           continue;
         }
         compact(now, *window, steps);
-        return layout_.best_fit(bytes);
+        return occupancy_.best_fit(bytes);
       }
-      const auto away = layout_.evacuation(bytes, can_move);
+      const auto away = occupancy_.evacuation(bytes, can_move);
       for (const Placement& p : away) move(p.buffer, p.offset, steps);
-      if (!away.empty()) return layout_.best_fit(bytes);
+      if (!away.empty()) return occupancy_.best_fit(bytes);
       early = true;
     }
     if (!evict_least(steps)) return std::nullopt;
@@ -115,7 +115,7 @@ std::optional<std::int64_t> Evictor::make_room(std::int64_t bytes, std::vector<S
 // buffers a few holes more make all moves short. What the call waits for would only have to be computed again.
 BufferId Evictor::spare_victim(std::int64_t bytes) {
   constexpr std::int64_t kPart = 100;
-  const std::int64_t spare = layout_.limit() / kPart - (layout_.free_bytes() - bytes);
+  const std::int64_t spare = occupancy_.limit() / kPart - (occupancy_.free_bytes() - bytes);
   if (spare <= 0) return -1;
   const BufferId victim = least_victim();
   const bool able = victim >= 0 && at(victim).awaited == 0 && !root(victim) && at(victim).bytes <= spare;
@@ -126,7 +126,7 @@ BufferId Evictor::spare_victim(std::int64_t bytes) {
 void Evictor::take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps) {
   for (std::size_t i = first; i < steps.size();) {
     const BufferId b = steps[i].id;
-    if (!recomputable(b) || layout_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
+    if (!recomputable(b) || occupancy_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
       ++i;
       continue;
     }
@@ -135,7 +135,7 @@ void Evictor::take_back(std::int64_t bytes, std::size_t first, std::vector<Step>
   }
 }
 
-void Evictor::compact(const std::vector<Layout::Segment>& segments, const Layout::Window& window,
+void Evictor::compact(const std::vector<Occupancy::Segment>& segments, const Occupancy::Window& window,
                       std::vector<Step>& steps) {
   std::int64_t to = segments[window.first].offset;
   for (std::size_t i = window.first; i < window.last; ++i) {

@@ -1,4 +1,4 @@
-#include "scheduler/search.h"
+#include "scheduler/search/annealer.h"
 
 #include <gtest/gtest.h>
 
@@ -38,14 +38,14 @@ TEST(Profile, ForeseesTheOverflowOfAChange) {
   EXPECT_GT(changed, 1000);
 }
 
-TEST(Search, SqueezesToALowerPeak) {
+TEST(Annealer, SqueezesToALowerPeak) {
   std::mt19937_64 rng(42);
   for (int i = 0; i < 20; ++i) {
     const Graph graph = training_graph(rng, 40 + 4 * i);
     const Program program = compile(graph);
     const std::int64_t least = least_budget(graph);
     const std::int64_t peak = peak_without_recomputation(graph);
-    Search search(program, least, 1);
+    Annealer search(program, least, 1);
     search.squeeze(least, 0, 20'000'000);
     ASSERT_TRUE(search.feasible());
     search.load(search.best());
@@ -58,7 +58,7 @@ TEST(Search, SqueezesToALowerPeak) {
     plan.steps = emit(program, search.schedule());
     EXPECT_EQ(simulate(graph, plan).live_peak, reached);
     const std::int64_t enough = peak - (peak - least) / 4;
-    Search brief(program, least, 1);
+    Annealer brief(program, least, 1);
     brief.squeeze(least, enough, 20'000'000);
     const auto stopped = static_cast<std::int64_t>(brief.schedule().peak()) + program.pinned_bytes;
     EXPECT_LE(stopped, enough);

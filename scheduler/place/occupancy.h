@@ -12,7 +12,7 @@
 
 namespace tidemark::scheduler {
 
-class Layout {
+class Occupancy {
  public:
   struct Segment {
     std::int64_t offset = 0;
@@ -29,7 +29,7 @@ class Layout {
   };
 
   // Whole units of `alignment` below `limit` are used.
-  explicit Layout(std::int64_t limit);
+  explicit Occupancy(std::int64_t limit);
 
   std::optional<std::int64_t> best_fit(std::int64_t bytes) const { return extents_.best_fit(bytes); }
   std::optional<std::int64_t> lowest_fit(std::int64_t bytes) const;

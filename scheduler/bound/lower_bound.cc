@@ -1,9 +1,9 @@
-#include "scheduler/bound.h"
+#include "scheduler/bound/lower_bound.h"
 
 #include <algorithm>
 
-#include "scheduler/branch.h"
-#include "scheduler/closure.h"
+#include "scheduler/bound/instant_bound.h"
+#include "scheduler/bound/whole_buffers.h"
 
 namespace tidemark::scheduler {
 namespace {
@@ -126,7 +126,7 @@ std::int64_t most_in_place(const Program& program, OpId op) {
 
 namespace {
 
-// Looks for the instant with the highest closure bound.
+// Looks for the instant with the highest bound of an instant.
 class Peak {
  public:
   Peak(const Program& program, std::int64_t budget, std::int64_t work)
@@ -135,9 +135,9 @@ class Peak {
   void look(OpId t) {
     if (t < program_.first_op || t >= program_.op_count || known_[t] || work_ <= 0) return;
     known_[t] = 1;
-    Closure closure(program_, t);
-    const double extra = closure.bound(budget_);
-    work_ -= closure.work() + program_.buffer_count + program_.op_count;
+    InstantBound at_instant(program_, t);
+    const double extra = at_instant.bound(budget_);
+    work_ -= at_instant.work() + program_.buffer_count + program_.op_count;
     seen_.emplace_back(-extra, t);
     if (instant >= 0 && extra <= best) return;
     best = extra;
@@ -150,8 +150,8 @@ class Peak {
     std::sort(seen_.begin(), seen_.end());
     double extra = best;
     for (std::int64_t i = 0; i < std::min(kInstants, static_cast<std::int64_t>(seen_.size())); ++i) {
-      Closure closure(program_, seen_[static_cast<std::size_t>(i)].second);
-      extra = std::max(extra, whole_bound(closure, budget_, work / kInstants));
+      InstantBound at_instant(program_, seen_[static_cast<std::size_t>(i)].second);
+      extra = std::max(extra, whole_bound(at_instant, budget_, work / kInstants));
     }
     return extra;
   }

@@ -1,4 +1,4 @@
-#include "scheduler/odd_sizes.h"
+#include "scheduler/fine_units.h"
 
 #include <algorithm>
 

@@ -1,22 +1,23 @@
-// What an instant costs at least when every rerun brings along the reruns and bytes that it needs: the closure bound.
+// What an instant costs at least when every rerun brings along the reruns and bytes that it needs: the bound of an
+// instant.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "scheduler/flow.h"
+#include "scheduler/bound/minimum_cut.h"
 #include "scheduler/program.h"
 
 namespace tidemark::scheduler {
 
 // While op `instant` runs, each buffer that a later op reads is resident or is computed again afterwards, and the same
 // holds for each buffer that such a rerun reads. At a given price of a byte, the cheapest choice is a minimum cut.
-class Closure {
+class InstantBound {
  public:
-  Closure(const Program& program, OpId instant) : Closure(program, instant, program.op_count, {}) {}
+  InstantBound(const Program& program, OpId instant) : InstantBound(program, instant, program.op_count, {}) {}
   // Only of what happens before op `until` runs. Of `wanted`, each may be available by then too.
-  Closure(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted);
+  InstantBound(const Program& program, OpId instant, OpId until, std::span<const BufferId> wanted);
 
   struct Choice {
     double price = 0;
@@ -48,6 +49,7 @@ class Closure {
   std::int64_t work() const { return network_.work(); }
 
  private:
+  class Finder;
   // A buffer that may stay: its bytes, times the price, bound what flows towards its producer.
   struct Member {
     BufferId buffer;
@@ -62,7 +64,6 @@ class Closure {
   };
 
   std::int64_t capacity(double cost) const;
-  void find_members(std::span<const BufferId> wanted);
   void build();
 
   const Program& program_;

@@ -1,4 +1,4 @@
-#include "scheduler/search.h"
+#include "scheduler/search/annealer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +10,7 @@ namespace tidemark::scheduler {
 
 using Key = Schedule::Key;
 
-Search::Search(const Program& program, std::int64_t budget, std::uint64_t seed)
+Annealer::Annealer(const Program& program, std::int64_t budget, std::uint64_t seed)
     : program_(program),
       schedule_(program, static_cast<double>(budget - program.pinned_bytes)),
       state_(seed * 0x9E3779B97F4A7C15U + 0x2545F4914F6CDD1DU),
@@ -22,24 +22,24 @@ Search::Search(const Program& program, std::int64_t budget, std::uint64_t seed)
   base_ = sorted_reruns();
 }
 
-std::uint64_t Search::random() {
+std::uint64_t Annealer::random() {
   std::uint64_t z = (state_ += 0x9E3779B97F4A7C15U);
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
   return z ^ (z >> 31);
 }
 
-void Search::add(OpId op, OpId stage) {
+void Annealer::add(OpId op, OpId stage) {
   schedule_.add(op, stage);
   journal_.push_back({true, op, stage});
 }
 
-void Search::remove(OpId op, OpId stage) {
+void Annealer::remove(OpId op, OpId stage) {
   schedule_.remove(op, stage);
   journal_.push_back({false, op, stage});
 }
 
-void Search::undo(std::size_t size) {
+void Annealer::undo(std::size_t size) {
   while (journal_.size() > size) {
     const Change change = journal_.back();
     journal_.pop_back();
@@ -51,7 +51,7 @@ void Search::undo(std::size_t size) {
   }
 }
 
-void Search::load(std::span<const Key> reruns) {
+void Annealer::load(std::span<const Key> reruns) {
   schedule_.clear();
   for (Key k : reruns) {
     if (schedule_.may_add(Schedule::op_of(k), Schedule::stage_of(k))) {
@@ -63,7 +63,7 @@ void Search::load(std::span<const Key> reruns) {
 }
 
 // After a start in mid-program: computes again what is read and not there.
-void Search::mend() {
+void Annealer::mend() {
   if (schedule_.missing() == 0) return;
   for (BufferId b = 0; b < program_.buffer_count && schedule_.missing() > 0; ++b) {
     if (program_.pinned[b] || program_.producer[b] < 0) continue;
@@ -76,7 +76,7 @@ void Search::mend() {
 
 // Whether a read that is not in memory at event k is rather kept from its last use on than computed again: at random
 // with a chance, or by what the bytes cost in between as things are, with some noise.
-bool Search::rather_keep(BufferId b, Key k, double chance) {
+bool Annealer::rather_keep(BufferId b, Key k, double chance) {
   if (chance != kWeigh) return uniform() >= chance;
   const auto bytes = static_cast<double>(program_.bytes[b]);
   const double more = schedule_.profile().overflow_change(schedule_.previous(b, k)->key, k, bytes, credit_);
@@ -87,7 +87,7 @@ bool Search::rather_keep(BufferId b, Key k, double chance) {
 
 // Runs `op` again before `stage`; a read that is not in memory then is kept until then or computed again as well, and
 // always computed again where it was never there. `pending` is the cost of the ops that wait for this one.
-bool Search::add_with_ancestors(OpId op, OpId stage, double chance, double pending, int depth) {
+bool Annealer::add_with_ancestors(OpId op, OpId stage, double chance, double pending, int depth) {
   if (stage > program_.rerun_until[op] || op >= stage) return false;
   const Key k = Schedule::key(op, stage);
   if (schedule_.contains(op, stage)) return true;
@@ -109,7 +109,7 @@ bool Search::add_with_ancestors(OpId op, OpId stage, double chance, double pendi
 }
 
 // Nothing reads an output of this run before it is written again.
-bool Search::idle(OpId op, OpId stage) const {
+bool Annealer::idle(OpId op, OpId stage) const {
   const Key k = Schedule::key(op, stage);
   for (BufferId b : program_.writes[op]) {
     if (!schedule_.last_use(b, k)) return false;
@@ -117,7 +117,7 @@ bool Search::idle(OpId op, OpId stage) const {
   return true;
 }
 
-void Search::remove_with_idle(OpId op, OpId stage) {
+void Annealer::remove_with_idle(OpId op, OpId stage) {
   if (!schedule_.may_remove(op, stage)) return;
   const Key k = Schedule::key(op, stage);
   remove(op, stage);
@@ -131,7 +131,7 @@ void Search::remove_with_idle(OpId op, OpId stage) {
   }
 }
 
-void Search::keep_if_best() {
+void Annealer::keep_if_best() {
   log_.clear();
   best_logged_ = walk_logged_ = kNotLogged;
   note_best();
@@ -141,7 +141,7 @@ void Search::keep_if_best() {
 }
 
 // The schedule is the log's base and all of its changes.
-void Search::note_best() {
+void Annealer::note_best() {
   if (schedule_.missing() > 0 || schedule_.overflow() > 0.5) return;
   const double extra = schedule_.extra();
   if (extra < walk_extra_ * (1 - 1e-12)) {
@@ -154,19 +154,19 @@ void Search::note_best() {
   best_logged_ = log_.size();
 }
 
-void Search::begin_log() {
+void Annealer::begin_log() {
   log_base_ = sorted_reruns();
   log_.clear();
   best_logged_ = walk_logged_ = kNotLogged;
 }
 
 // The bests that the log holds as sorted copies.
-void Search::end_log() {
+void Annealer::end_log() {
   if (walk_logged_ != kNotLogged) walk_best_ = logged(walk_logged_);
   if (best_logged_ != kNotLogged) best_ = best_logged_ == walk_logged_ ? walk_best_ : logged(best_logged_);
 }
 
-std::vector<Key> Search::logged(std::size_t size) const {
+std::vector<Key> Annealer::logged(std::size_t size) const {
   std::vector<std::pair<Key, std::size_t>> changes;
   for (std::size_t i = 0; i < size; ++i) changes.emplace_back(Schedule::key(log_[i].op, log_[i].stage), i);
   std::sort(changes.begin(), changes.end());
@@ -184,21 +184,21 @@ std::vector<Key> Search::logged(std::size_t size) const {
   return result;
 }
 
-std::vector<Key> Search::sorted_reruns() const {
+std::vector<Key> Annealer::sorted_reruns() const {
   std::vector<Key> result = schedule_.reruns();
   std::sort(result.begin(), result.end());
   return result;
 }
 
 // Forgets the best plan, which was for another room.
-void Search::aim(double room) {
+void Annealer::aim(double room) {
   schedule_.set_room(room);
   feasible_ = false;
   best_extra_ = std::numeric_limits<double>::infinity();
   keep_if_best();
 }
 
-void Search::tighten(std::int64_t budget) {
+void Annealer::tighten(std::int64_t budget) {
   if (penalty_ <= 0) {
     schedule_.set_room(static_cast<double>(budget - program_.pinned_bytes));
     unit_ =
@@ -210,7 +210,7 @@ void Search::tighten(std::int64_t budget) {
 
 // Each step begins from a schedule that fits in a little more, and ends with the first that fits. Steps are parts of
 // what is left above the least; where one fails, the next are half as long.
-void Search::squeeze(std::int64_t least, std::int64_t enough, std::int64_t work) {
+void Annealer::squeeze(std::int64_t least, std::int64_t enough, std::int64_t work) {
   constexpr double kLongest = 0.05;
   constexpr double kShortest = 0.002;
   constexpr double kHeat = 0.2;
@@ -239,7 +239,7 @@ void Search::squeeze(std::int64_t least, std::int64_t enough, std::int64_t work)
 }
 
 // Runs `op` again with every read that the choice does not keep.
-bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
+bool Annealer::add_as_chosen(OpId op, OpId stage, const InstantBound::Choice& choice) {
   std::vector<OpId> stack{op};
   std::vector<OpId> order;
   ++visit_;
@@ -265,7 +265,7 @@ bool Search::add_as_chosen(OpId op, OpId stage, const Closure::Choice& choice) {
 // By the time of the next use: what an early rerun brings along is there for later ones. With more than one group, the
 // reruns of a later group are there first, so that an earlier group drops at once what it brings along from them: less
 // memory, and more reruns.
-void Search::carry_out(const Closure::Choice& choice, OpId instant, std::size_t groups) {
+void Annealer::carry_out(const InstantBound::Choice& choice, OpId instant, std::size_t groups) {
   const Key k = Schedule::key(instant, instant);
   std::vector<std::pair<OpId, OpId>> due;
   for (OpId op = 0; op < program_.op_count; ++op) {
@@ -289,7 +289,7 @@ void Search::carry_out(const Closure::Choice& choice, OpId instant, std::size_t 
   }
 }
 
-void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
+void Annealer::warm_start(InstantBound& at_instant, OpId instant, std::int64_t work) {
   constexpr int kTargets = 12;
   constexpr double kStep = 0.06;  // each is so much of the room below the last
   const auto room = static_cast<double>(static_cast<std::int64_t>(schedule_.room()) + program_.pinned_bytes);
@@ -297,12 +297,12 @@ void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
   const double overflow = schedule_.overflow();
   std::vector<Key> best = base_;
   double least = penalty_ > 0 ? energy() : std::numeric_limits<double>::infinity();
-  const std::int64_t first = closure.work();
+  const std::int64_t first = at_instant.work();
   for (const std::size_t groups : {1U, 3U, 9U}) {
     for (int target = 0; target < kTargets; ++target) {
-      if (penalty_ > 0 && closure.work() - first > work) break;
-      Closure::Choice choice;
-      closure.bound(static_cast<std::int64_t>(room * (1 - kStep * target)), &choice);
+      if (penalty_ > 0 && at_instant.work() - first > work) break;
+      InstantBound::Choice choice;
+      at_instant.bound(static_cast<std::int64_t>(room * (1 - kStep * target)), &choice);
       if (choice.reruns.empty()) break;
       if (penalty_ <= 0) {
         const auto count = std::max<std::ptrdiff_t>(1, std::count(choice.reruns.begin(), choice.reruns.end(), 1));
@@ -323,11 +323,11 @@ void Search::warm_start(Closure& closure, OpId instant, std::int64_t work) {
   load(best);
 }
 
-void Search::cold_start() { load(base_); }
+void Annealer::cold_start() { load(base_); }
 
 // Recomputes something that lies idle over an instant above the room: of a few, the one that costs least a byte, with
 // what it reads and would not find.
-bool Search::relieve() {
+bool Annealer::relieve() {
   if (schedule_.overflow() <= 0.5) return false;
   const Profile& profile = schedule_.profile();
   const Profile::Position at = profile.above_room(profile.any(random()));
@@ -361,12 +361,12 @@ bool Search::relieve() {
   return add_with_ancestors(program_.producer[best], Schedule::stage_of(use), chance_or_weigh(0.9), 0, 0);
 }
 
-Schedule::Key Search::random_rerun() {
+Schedule::Key Annealer::random_rerun() {
   const auto& reruns = schedule_.reruns();
   return reruns.empty() ? 0 : reruns[below(reruns.size())];
 }
 
-bool Search::remove_random() {
+bool Annealer::remove_random() {
   Key k = random_rerun();
   if (k == 0) return false;
   for (int n = static_cast<int>(below(3)); n > 0; --n) {
@@ -378,14 +378,14 @@ bool Search::remove_random() {
   return journal_.size() > before;
 }
 
-bool Search::swap() {
+bool Annealer::swap() {
   if (!remove_random()) return false;
   for (int i = 0; i < 3 && schedule_.overflow() > 0.5 && schedule_.extra() <= limit_; ++i) relieve();
   return true;
 }
 
 // Moves a rerun to another stage where something of its neighbourhood happens.
-bool Search::shift() {
+bool Annealer::shift() {
   const Key k = random_rerun();
   if (k == 0) return false;
   const OpId op = Schedule::op_of(k);
@@ -406,7 +406,7 @@ bool Search::shift() {
 }
 
 // Takes away the reruns of a whole stage, the last first.
-bool Search::clear_stage() {
+bool Annealer::clear_stage() {
   const Key k = random_rerun();
   if (k == 0) return false;
   const OpId stage = Schedule::stage_of(k);
@@ -423,7 +423,7 @@ bool Search::clear_stage() {
   return true;
 }
 
-void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
+void Annealer::anneal(std::int64_t work, double heat, bool until_feasible) {
   if (penalty_ <= 0) return;
   constexpr double kCold = 0.03;  // at last, in costs of a typical rerun
   constexpr std::int64_t kPerMove = 600;
@@ -486,7 +486,7 @@ void Search::anneal(std::int64_t work, double heat, bool until_feasible) {
 }
 
 // Takes each run of stages from each of the walks' bests in place of the best plan's own.
-void Search::cross_walks() {
+void Annealer::cross_walks() {
   constexpr std::size_t kParts = 12;
   for (const std::vector<Key>& other : walks_) {
     std::vector<Key> gone;

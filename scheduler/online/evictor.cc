@@ -1,4 +1,4 @@
-#include "scheduler/evictor.h"
+#include "scheduler/online/evictor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -18,7 +18,7 @@ void check_bytes(std::int64_t bytes, const std::string& whose) {
 
 }  // namespace
 
-Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : graph_(graph), layout_(budget) {
+Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : graph_(graph), occupancy_(budget) {
   ingest_buffers();
   for (OpId op = 0; op < start.next_op; ++op) {
     ingest(op, true);
@@ -29,7 +29,7 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
     ingest_new(p.buffer);
     const BufferState& state = at(p.buffer);
     const bool aligned = p.offset % memory::Extents::kAlignment == 0;
-    if (state.resident || (state.bytes > 0 && !(aligned && layout_.is_free(p.offset, state.bytes)))) {
+    if (state.resident || (state.bytes > 0 && !(aligned && occupancy_.is_free(p.offset, state.bytes)))) {
       throw Error("online: the start has no room for " + describe_buffer(graph_, p.buffer) + " at offset " +
                   std::to_string(p.offset));
     }
@@ -145,10 +145,10 @@ void Evictor::roll_back(std::vector<Step>& steps) {
   for (auto change = journal_.rbegin(); change != journal_.rend(); ++change) {
     BufferState& b = at(change->buffer);
     b.touched = change->touched;
-    if (change->kind != Change::Kind::kRemoved && b.bytes > 0) layout_.give(b.offset);
+    if (change->kind != Change::Kind::kRemoved && b.bytes > 0) occupancy_.give(b.offset);
     if (change->kind != Change::Kind::kPlaced) {
       b.offset = change->offset;
-      if (b.bytes > 0) layout_.take(change->buffer, b.offset, b.bytes);
+      if (b.bytes > 0) occupancy_.take(change->buffer, b.offset, b.bytes);
     }
     const bool there = change->kind != Change::Kind::kPlaced;
     set_state(change->buffer, there && !change->pending, there && change->pending);
@@ -192,7 +192,7 @@ void Evictor::set_state(BufferId b, bool resident, bool pending) {
 
 void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
   BufferState& state = at(b);
-  if (state.bytes > 0) layout_.take(b, offset, state.bytes);
+  if (state.bytes > 0) occupancy_.take(b, offset, state.bytes);
   state.offset = offset;
   set_state(b, !pending, pending);
   journal_.push_back({Change::Kind::kPlaced, b, offset, pending, state.touched});
@@ -201,7 +201,7 @@ void Evictor::place(BufferId b, std::int64_t offset, bool pending) {
 void Evictor::remove(BufferId b) {
   BufferState& state = at(b);
   journal_.push_back({Change::Kind::kRemoved, b, state.offset, state.pending, state.touched});
-  if (state.bytes > 0) layout_.give(state.offset);
+  if (state.bytes > 0) occupancy_.give(state.offset);
   set_state(b, false, false);
 }
 
@@ -211,8 +211,8 @@ void Evictor::move(BufferId b, std::int64_t offset, std::vector<Step>& steps) {
   }
   BufferState& state = at(b);
   journal_.push_back({Change::Kind::kMoved, b, state.offset, state.pending, state.touched});
-  layout_.give(state.offset);
-  layout_.take(b, offset, state.bytes);
+  occupancy_.give(state.offset);
+  occupancy_.take(b, offset, state.bytes);
   state.offset = offset;
   if (!state.pending) steps.push_back(move_step(b, offset));
 }
@@ -384,6 +384,25 @@ void Evictor::commit_updates(OpId op) {
   }
 }
 
+// In memory, and whatever else is discarded, it stays there.
+bool Evictor::counted_as_pinned(BufferId b) const {
+  const BufferState& state = at(b);
+  return state.resident && (state.fixed || state.pinned || (!state.released && !recomputable(b)));
+}
+
+// The bytes of outputs that need no room of their own, at most.
+std::int64_t Evictor::overwritable(OpId id, std::span<const BufferId> releases) const {
+  const Op& op = graph_.ops[static_cast<std::size_t>(id)];
+  std::int64_t bytes = 0;
+  for (BufferId w : op.writes) {
+    const bool able = std::any_of(op.overwrites.begin(), op.overwrites.end(), [&](const auto& pair) {
+      return pair.second == w && may_overwrite(op, pair, releases);
+    });
+    if (able) bytes += memory::Extents::round_up(at(w).bytes);
+  }
+  return bytes;
+}
+
 Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<const BufferId> writes,
                            std::int64_t scratch) const {
   Shortage result;
@@ -392,11 +411,8 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
   const auto rounded = [&](BufferId b) { return memory::Extents::round_up(at(b).bytes); };
   for (BufferId b : reads) result.inputs += rounded(b);
   for (BufferId b : writes) result.outputs += rounded(b);
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    const auto b = static_cast<BufferId>(i);
-    const BufferState& state = buffers_[i];
-    if (!state.resident || std::find(reads.begin(), reads.end(), b) != reads.end()) continue;
-    if (state.fixed || state.pinned || (!state.released && !recomputable(b))) result.pinned += rounded(b);
+  for (BufferId b : resident_) {
+    if (std::find(reads.begin(), reads.end(), b) == reads.end() && counted_as_pinned(b)) result.pinned += rounded(b);
   }
   result.needed = result.pinned + result.inputs + result.outputs + result.scratch;
   return result;
@@ -404,7 +420,7 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
 
 // Where the op itself would fit, computing again what it reads does not, by how much is not known.
 Shortage Evictor::more_than_there_was(Shortage result) const {
-  result.needed = std::max(result.needed, layout_.limit() + memory::Extents::kAlignment);
+  result.needed = std::max(result.needed, occupancy_.limit() + memory::Extents::kAlignment);
   return result;
 }
 
@@ -419,12 +435,12 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   if (!bring(wanted, steps) || !run(id, releases, steps)) {
     roll_back(steps);
     Shortage result = shortage(id, op_at(id).reads, op.writes, op.scratch);
-    const auto savings = [&] {
-      std::int64_t saved = 0;
-      for (const auto& [r, w] : op.overwrites) saved += memory::Extents::round_up(at(w).bytes);
-      return std::min(saved, result.outputs);
-    };
-    result.needed -= savings();
+    // What the program holds, and what the update is about to make unrepeatable, is in memory together.
+    for (BufferId b : wanted) {
+      const bool read = std::find(op_at(id).reads.begin(), op_at(id).reads.end(), b) != op_at(id).reads.end();
+      if (!read && !at(b).released && !counted_as_pinned(b)) result.pinned += memory::Extents::round_up(at(b).bytes);
+    }
+    result.needed = result.pinned + result.inputs + result.outputs + result.scratch - overwritable(id, releases);
     forget(id);
     return more_than_there_was(result);
   }
@@ -470,7 +486,7 @@ std::optional<Shortage> Evictor::reserve(BufferId b, std::vector<Step>& steps, s
   begin_call(steps);
   offset = 0;
   if (at(b).bytes > 0) {
-    auto place_at = layout_.lowest_fit(at(b).bytes);  // low, so that what cannot move does not split the arena
+    auto place_at = occupancy_.lowest_fit(at(b).bytes);  // low, so that what cannot move does not split the arena
     if (!place_at) place_at = make_room(at(b).bytes, steps);
     if (!place_at) {
       roll_back(steps);

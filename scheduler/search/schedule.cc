@@ -1,4 +1,4 @@
-#include "scheduler/schedule.h"
+#include "scheduler/search/schedule.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "scheduler/flow.h"
+#include "scheduler/bound/minimum_cut.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "scheduler/branch.h"
+#include "scheduler/bound/whole_buffers.h"
 
 #include <algorithm>
 #include <limits>
@@ -16,15 +16,17 @@ struct Part {
   double bound = 0;
   double price = 0;
   OpId split = -1;  // -1: `bound` is reached, or no op divides the part further
-  std::vector<std::pair<OpId, Closure::Side>> forced;
+  std::vector<std::pair<OpId, InstantBound::Side>> forced;
 };
 
 class Branching {
  public:
-  Branching(Closure& closure, std::int64_t budget, std::int64_t work)
-      : closure_(closure), room_(static_cast<double>(budget - closure.needed())), end_(closure.work() + work) {}
+  Branching(InstantBound& at_instant, std::int64_t budget, std::int64_t work)
+      : instant_(at_instant),
+        room_(static_cast<double>(budget - at_instant.needed())),
+        end_(at_instant.work() + work) {}
 
-  const Closure::Choice& best() const { return best_; }
+  const InstantBound::Choice& best() const { return best_; }
 
   double run() {
     Part whole;
@@ -32,7 +34,7 @@ class Branching {
     std::vector<Part> open{std::move(whole)};
     const auto later = [](const Part& a, const Part& b) { return a.bound > b.bound; };
     double closed = kInfinite;  // the least bound of parts that are not divided
-    while (!open.empty() && open.front().bound < std::min(closed, fitting_) && closure_.work() < end_) {
+    while (!open.empty() && open.front().bound < std::min(closed, fitting_) && instant_.work() < end_) {
       std::pop_heap(open.begin(), open.end(), later);
       const Part part = std::move(open.back());
       open.pop_back();
@@ -40,7 +42,7 @@ class Branching {
         closed = std::min(closed, part.bound);
         continue;
       }
-      for (const Closure::Side side : {Closure::Side::kReruns, Closure::Side::kStays}) {
+      for (const InstantBound::Side side : {InstantBound::Side::kReruns, InstantBound::Side::kStays}) {
         Part half;
         half.bound = part.bound;
         half.price = part.price;
@@ -62,13 +64,13 @@ class Branching {
   struct Tangent {
     double at = 0;
     double slope = 0;
-    Closure::Choice choice;
+    InstantBound::Choice choice;
   };
 
   Tangent look(Part& part, double price) {
     Tangent tangent;
-    tangent.choice = closure_.choose(price);
-    const Closure::Choice& choice = tangent.choice;
+    tangent.choice = instant_.choose(price);
+    const InstantBound::Choice& choice = tangent.choice;
     tangent.at = choice.cost;
     tangent.slope = static_cast<double>(choice.bytes) - room_;
     part.bound = std::max(part.bound, choice.value - price * room_);
@@ -78,15 +80,15 @@ class Branching {
   }
 
   void measure(Part& part) {
-    for (const auto& [op, side] : part.forced) closure_.force(op, side);
+    for (const auto& [op, side] : part.forced) instant_.force(op, side);
     divide(part);
-    for (const auto& [op, side] : part.forced) closure_.force(op, Closure::Side::kFree);
+    for (const auto& [op, side] : part.forced) instant_.force(op, InstantBound::Side::kFree);
   }
 
   void divide(Part& part) {
     Tangent left = look(part, 0);
     if (left.slope <= 0) return;  // nothing binds
-    const double highest = closure_.highest_price();
+    const double highest = instant_.highest_price();
     double price = part.price > 0 ? part.price : highest;
     Tangent right = look(part, price);
     while (right.slope > 0 && price < highest && part.bound < fitting_) {
@@ -105,12 +107,12 @@ class Branching {
   }
 
   // Of the ops that one choice runs again and the other does not, the one with the most bytes.
-  OpId widest_difference(const Closure::Choice& a, const Closure::Choice& b) const {
+  OpId widest_difference(const InstantBound::Choice& a, const InstantBound::Choice& b) const {
     OpId widest = -1;
     std::int64_t most = -1;
     for (std::size_t op = 0; op < a.reruns.size(); ++op) {
       if (a.reruns[op] == b.reruns[op]) continue;
-      const std::int64_t bytes = closure_.bytes_of(static_cast<OpId>(op));
+      const std::int64_t bytes = instant_.bytes_of(static_cast<OpId>(op));
       if (bytes <= most) continue;
       most = bytes;
       widest = static_cast<OpId>(op);
@@ -118,17 +120,17 @@ class Branching {
     return widest;
   }
 
-  Closure& closure_;
+  InstantBound& instant_;
   const double room_;
   const std::int64_t end_;
   double fitting_ = kInfinite;  // the cheapest choice seen that fits
-  Closure::Choice best_;
+  InstantBound::Choice best_;
 };
 
 }  // namespace
 
-double whole_bound(Closure& closure, std::int64_t budget, std::int64_t work, Closure::Choice* choice) {
-  Branching branching(closure, budget, work);
+double whole_bound(InstantBound& at_instant, std::int64_t budget, std::int64_t work, InstantBound::Choice* choice) {
+  Branching branching(at_instant, budget, work);
   const double bound = branching.run();
   if (choice != nullptr) *choice = branching.best();
   return bound;

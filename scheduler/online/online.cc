@@ -1,4 +1,4 @@
-#include "scheduler/evictor.h"
+#include "scheduler/online/evictor.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {

@@ -1,4 +1,4 @@
-#include "scheduler/exact.h"
+#include "scheduler/search/exact_plan.h"
 
 #include <algorithm>
 #include <bit>
@@ -21,9 +21,9 @@ Set set_of(std::span<const std::int32_t> list) {
   return set;
 }
 
-class Search {
+class Annealer {
  public:
-  Search(const Program& program, std::int64_t budget) : program_(program), budget_(budget) {
+  Annealer(const Program& program, std::int64_t budget) : program_(program), budget_(budget) {
     for (OpId op = 0; op < program.op_count; ++op) {
       reads_.push_back(set_of(program.reads[op]));
       writes_.push_back(set_of(program.writes[op]));
@@ -227,7 +227,7 @@ bool small_enough(const Program& program) {
 }
 
 Exact exact_plan(const Program& program, std::int64_t budget, std::int64_t most_states) {
-  return Search(program, budget).run(most_states);
+  return Annealer(program, budget).run(most_states);
 }
 
 }  // namespace tidemark::scheduler

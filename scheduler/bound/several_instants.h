@@ -11,6 +11,7 @@ namespace tidemark::scheduler {
 
 // No valid plan reruns ops for less. Looks for instants beside `instant` that raise the bound, until it has reached
 // `enough` or `work` arcs of networks have been looked at.
-double joint_bound(const Program& program, std::int64_t budget, OpId instant, double enough, std::int64_t work);
+double bound_of_several_instants(const Program& program, std::int64_t budget, OpId instant, double enough,
+                                 std::int64_t work);
 
 }  // namespace tidemark::scheduler
