@@ -372,7 +372,7 @@ struct CausalSelfAttention {
   void each_head(const Ctx& ctx, std::int64_t sequences, std::int64_t scratch_floats, F&& f) const {
     const std::int64_t items = sequences * heads;
     const auto team = static_cast<int>(std::min<std::int64_t>(ctx.threads(), items));
-    compute::parallel_for(team, 1, team, [&](std::int64_t begin, std::int64_t end) {
+    ctx.parallel_for(team, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t member = begin; member < end; ++member) {
         float* scratch = ctx.scratch<float>() + member * scratch_floats;
         for (std::int64_t i = items * member / team; i < items * (member + 1) / team; ++i) {
