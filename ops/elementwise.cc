@@ -86,8 +86,7 @@ namespace {
 // The operand that must be a tensor where the other one is a number.
 const Tensor& tensor_of(const Operand& operand, const char* name, SourceLocation where) {
   if (operand.tensor().defined()) return operand.tensor();
-  throw Error("[" + std::string(name) + "] the operand is a number or an undefined tensor (at " + to_string(where) +
-              ")");
+  throw Error("[" + std::string(name) + "] no operand is a tensor (at " + to_string(where) + ")");
 }
 
 }  // namespace

@@ -53,24 +53,28 @@ HWY_INLINE void store_part(D d, hn::Vec<D> v, float* p, std::int64_t n) {
   std::memcpy(p, lanes, static_cast<std::size_t>(n) * sizeof(float));
 }
 
+// to[i] = f(from[k][i]...) over whole vectors.
+template <class F, class T, std::size_t... k>
+HWY_INLINE void map_vectors(std::int64_t count, T* to, const F& f, const T* const* from, std::index_sequence<k...>) {
+  const Wide d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < count; i += width) store(d, f(load(d, from[k] + i)...), to + i);
+}
+
 // out[i] = f(in[i]...); `out` may be one of the inputs. The last elements, fewer than a vector has, are copied out and
 // go through the same loop: f may be long, and is compiled once.
 template <class F, class T, class... In>
 HWY_INLINE void map(std::int64_t n, T* out, F f, const In*... in) {
   constexpr std::size_t kInputs = sizeof...(In);
   constexpr std::size_t kMostLanes = HWY_MAX_BYTES / sizeof(T);
-  const Wide d;
-  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto width = static_cast<std::int64_t>(hn::Lanes(Wide()));
   const std::int64_t rest = n % width;
   const T* from[kInputs] = {in...};
   T* to = out;
   std::int64_t count = n - rest;
   HWY_ALIGN T edge[kInputs + 1][kMostLanes];
   for (bool last = rest == 0;; last = true) {
-    [&]<std::size_t... k>(std::index_sequence<k...>) HWY_ATTR {
-      for (std::int64_t i = 0; i < count; i += width) store(d, f(load(d, from[k] + i)...), to + i);
-    }
-    (std::index_sequence_for<In...>());
+    map_vectors(count, to, f, from, std::index_sequence_for<In...>());
     if (last) break;
     for (std::size_t k = 0; k < kInputs; ++k) {
       std::memset(edge[k], 0, sizeof edge[k]);

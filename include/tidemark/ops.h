@@ -16,7 +16,9 @@ namespace tidemark {
 class Operand {
  public:
   Operand(const Tensor& tensor, SourceLocation where = SourceLocation::current())  // NOLINT: converting by design
-      : tensor_(tensor), where_(where) {}
+      : tensor_(tensor), where_(where) {
+    if (!tensor.defined()) throw Error("an operand is an undefined tensor (at " + to_string(where) + ")");
+  }
   Operand(float number, SourceLocation where = SourceLocation::current())  // NOLINT: converting by design
       : number_(number), where_(where) {}
   const Tensor& tensor() const { return tensor_; }
