@@ -2,10 +2,12 @@
 //
 // It says everything about itself in one struct: what makes two calls the same op, shapes and work, what backward
 // needs, and the kernels. The engine can then discard and recompute its values like those of any other op, and
-// verify_replay checks that a replay gives the same bits.
+// verify_replay checks that a replay gives the same bits. (Being pointwise, it could be one line of td::map as well;
+// see tidemark/map.h.)
 #include <tidemark/tidemark.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <span>
 #include <string_view>
@@ -39,20 +41,27 @@ struct Swish {
     return prepared;
   }
 
-  void forward(td::Ctx&, std::span<const td::Buf> in, std::span<const td::Buf> out) const {
-    for (std::int64_t i = 0; i < in[0].numel(); ++i) {
-      const float x = in[0].as()[i];
-      out[0].as()[i] = x * sigmoid(x);
-    }
+  // Parts of at least so many elements are worth a thread.
+  static constexpr std::int64_t kGrain = 1024;
+
+  void forward(td::Ctx& ctx, std::span<const td::Buf> in, std::span<const td::Buf> out) const {
+    ctx.parallel_for(in[0].numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float x = in[0].as()[i];
+        out[0].as()[i] = x * sigmoid(x);
+      }
+    });
   }
 
-  void backward(td::Ctx&, int, std::span<const td::Buf> saved, std::span<const td::Buf> gy,
+  void backward(td::Ctx& ctx, int, std::span<const td::Buf> saved, std::span<const td::Buf> gy,
                 std::span<const td::Buf> gx) const {
-    for (std::int64_t i = 0; i < gx[0].numel(); ++i) {
-      const float x = saved[0].as()[i];
-      const float s = sigmoid(x);
-      gx[0].as()[i] = gy[0].as()[i] * (s + scale * x * s * (1 - s));
-    }
+    ctx.parallel_for(gx[0].numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float x = saved[0].as()[i];
+        const float s = sigmoid(x);
+        gx[0].as()[i] = gy[0].as()[i] * (s + scale * x * s * (1 - s));
+      }
+    });
   }
 
   float sigmoid(float x) const { return 1 / (1 + std::exp(-scale * x)); }

@@ -412,7 +412,7 @@ struct CausalSelfAttention {
   // f(sequence, head, scratch) for all; each thread has scratch of its own.
   template <class F>
   void each_head(const Ctx& ctx, std::int64_t sequences, std::int64_t scratch_floats, F&& f) const {
-    for_members(sequences * heads, ctx.threads(), [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
+    for_members(ctx, sequences * heads, ctx.threads(), [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
       float* scratch = ctx.scratch<float>() + member * scratch_floats;
       for (std::int64_t i = begin; i < end; ++i) f(i / heads, i % heads, scratch);
     });

@@ -1,80 +1,9 @@
 #include "ops/broadcast.h"
 
-#include <algorithm>
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "ops/broadcast.cc"  // NOLINT: what foreach_target compiles again
-#include "hwy/foreach_target.h"                // IWYU pragma: keep
-#include "hwy/highway.h"
-#include "ops/kernels.h"
-#include "ops/simd-inl.h"
 #include "ops/sums.h"
 
-HWY_BEFORE_NAMESPACE();
-namespace tidemark::ops {
-namespace HWY_NAMESPACE {
-
-template <class F>
-HWY_INLINE void binary_row(std::int64_t n, F f, const float* a, std::int64_t a_stride, const float* b,
-                           std::int64_t b_stride, float* out) {
-  if (a_stride != 0 && b_stride != 0) {
-    map(n, out, f, a, b);
-  } else if (a_stride == 0 && b_stride == 0) {
-    map(1, out, f, a, b);
-    std::fill(out + 1, out + n, out[0]);
-  } else if (a_stride != 0) {
-    const auto right = hn::Set(Wide(), *b);
-    map(
-        n, out, [&](auto v) HWY_ATTR { return f(v, right); }, a);
-  } else if (b_stride != 0) {
-    const auto left = hn::Set(Wide(), *a);
-    map(
-        n, out, [&](auto v) HWY_ATTR { return f(left, v); }, b);
-  } else {
-    const auto value = hn::GetLane(f(hn::Set(Wide(), *a), hn::Set(Wide(), *b)));
-    for (std::int64_t i = 0; i < n; ++i) out[i] = value;
-  }
-}
-
-// Strides are 0 or 1.
-void binary(Binary kind, std::int64_t n, const float* a, std::int64_t a_stride, const float* b, std::int64_t b_stride,
-            float* out) {
-  switch (kind) {
-    case Binary::kAdd:
-      return binary_row(
-          n, [](auto v, auto w) HWY_ATTR { return hn::Add(v, w); }, a, a_stride, b, b_stride, out);
-    case Binary::kSub:
-      return binary_row(
-          n, [](auto v, auto w) HWY_ATTR { return hn::Sub(v, w); }, a, a_stride, b, b_stride, out);
-    case Binary::kMul:
-      return binary_row(
-          n, [](auto v, auto w) HWY_ATTR { return hn::Mul(v, w); }, a, a_stride, b, b_stride, out);
-  }
-}
-
-void affine_row(std::int64_t n, float scale, float shift, const float* x, float* out) {
-  const auto s = hn::Set(Wide(), scale);
-  const auto t = hn::Set(Wide(), shift);
-  map(
-      n, out, [&](auto v) HWY_ATTR { return hn::Add(hn::Mul(v, s), t); }, x);
-}
-
-// The sum of a row, of its products with b where there is one (stride 0 or 1).
-double reduce_row(std::int64_t n, const float* a, const float* b, std::int64_t b_stride) {
-  if (b == nullptr) return sum_row(n, a);
-  return b_stride != 0 ? dot_row(n, a, b) : static_cast<double>(*b) * sum_row(n, a);
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace tidemark::ops
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace tidemark::ops {
 namespace {
-
-HWY_EXPORT(binary);
-HWY_EXPORT(affine_row);
-HWY_EXPORT(reduce_row);
 
 // The size of dimension i of `shape` when it is brought to `rank` dimensions with ones in front.
 std::int64_t size_at(const Shape& shape, int i, int rank) {
@@ -95,40 +24,52 @@ std::vector<std::int64_t> strides_of(const Shape& shape, int rank) {
 }
 
 struct GroupedDim {
-  Reduction::Dim dim;
+  WalkDim dim;
   bool kept;
 };
 
-// Neighbouring dimensions that both operands step through evenly become one; those of size 1 vanish.
-std::vector<GroupedDim> collapse(const Shape& shape, const std::vector<std::int64_t>& a,
-                                 const std::vector<std::int64_t>& b, const std::vector<bool>& kept) {
+// Neighbouring dimensions that are stepped through evenly become one; those of size 1 vanish. A dimension is kept where
+// `to` has it.
+std::vector<GroupedDim> collapse(const Shape& shape, const Shape& a, const Shape& b, const Shape& to) {
+  const int rank = shape.rank();
+  const auto whole_strides = strides_of(shape, rank);
+  const auto a_strides = strides_of(a, rank);
+  const auto b_strides = strides_of(b, rank);
   std::vector<GroupedDim> out;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const std::int64_t size = shape[static_cast<int>(i)];
-    if (size == 1) continue;
+  for (int i = 0; i < rank; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const WalkDim dim{shape[i], whole_strides[at], a_strides[at], b_strides[at]};
+    const bool kept = size_at(to, i, rank) != 1;
+    if (dim.size == 1) continue;
     if (!out.empty()) {
-      GroupedDim& last = out.back();
-      if (last.kept == kept[i] && last.dim.a == a[i] * size && last.dim.b == b[i] * size) {
-        last.dim = {last.dim.size * size, a[i], b[i]};
+      auto& [last, last_kept] = out.back();
+      if (last_kept == kept && last.whole == dim.whole * dim.size && last.a == dim.a * dim.size &&
+          last.b == dim.b * dim.size) {
+        last = {last.size * dim.size, dim.whole, dim.a, dim.b};
         continue;
       }
     }
-    out.push_back({{size, a[i], b[i]}, kept[i]});
+    out.push_back({dim, kept});
   }
   return out;
 }
 
-// Where row `index` of the outer dimensions begins in both operands.
-std::pair<std::int64_t, std::int64_t> offsets(const std::vector<Reduction::Dim>& dims, std::int64_t index) {
-  std::int64_t a = 0;
-  std::int64_t b = 0;
+// Where row `index` of the outer dimensions begins.
+WalkDim offsets(const std::vector<WalkDim>& dims, std::int64_t index) {
+  WalkDim out{1, 0, 0, 0};
   for (std::size_t i = dims.size(); i-- > 0;) {
     const std::int64_t at = index % dims[i].size;
     index /= dims[i].size;
-    a += at * dims[i].a;
-    b += at * dims[i].b;
+    out.whole += at * dims[i].whole;
+    out.a += at * dims[i].a;
+    out.b += at * dims[i].b;
   }
-  return {a, b};
+  return out;
+}
+
+// The part of an operand that a row of the inner dimension reads from element `at` on.
+Row row_of(const float* operand, std::int64_t offset, std::int64_t stride, std::int64_t at) {
+  return {operand == nullptr ? nullptr : operand + offset + at * stride, stride == 0};
 }
 
 constexpr std::int64_t kChunk = std::int64_t{32} * 1024;  // floats that are summed as one
@@ -151,148 +92,119 @@ std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
   return Shape(dims);
 }
 
-void elementwise(const Ctx& ctx, Binary kind, std::int64_t n, const float* a, const float* b, float* out) {
-  for_elements(ctx, n, 12, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(binary)(kind, end - begin, a + begin, 1, b + begin, 1, out + begin);
-  });
+RowWalk::RowWalk(const Shape& shape, const Shape& a, const Shape& b) : count_(shape.numel()) {
+  for (const GroupedDim& group : collapse(shape, a, b, shape)) outer_.push_back(group.dim);
+  if (outer_.empty()) return;
+  inner_ = outer_.back();
+  outer_.pop_back();
 }
 
-void affine_elements(const Ctx& ctx, std::int64_t n, float scale, float shift, const float* x, float* out) {
-  for_elements(ctx, n, 8, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(affine_row)(end - begin, scale, shift, x + begin, out + begin);
-  });
-}
+WalkDim RowWalk::start(std::int64_t row) const { return offsets(outer_, row); }
 
-void broadcast_elementwise(const Ctx& ctx, Binary kind, const Shape& shape, const float* a, const Shape& a_shape,
-                           const float* b, const Shape& b_shape, float* out) {
-  const int rank = shape.rank();
-  const auto groups = collapse(shape, strides_of(a_shape, rank), strides_of(b_shape, rank),
-                               std::vector<bool>(static_cast<std::size_t>(rank), true));
-  std::vector<Reduction::Dim> outer;
-  outer.reserve(groups.size());
-  for (const GroupedDim& group : groups) outer.push_back(group.dim);
-  Reduction::Dim inner{1, 1, 1};
-  if (!outer.empty()) {
-    inner = outer.back();
-    outer.pop_back();
-  }
-  for_elements(ctx, shape.numel(), 12, [&](std::int64_t begin, std::int64_t end) {
-    while (begin < end) {
-      const std::int64_t in_row = begin % inner.size;
-      const std::int64_t count = std::min(end - begin, inner.size - in_row);
-      const auto [a_at, b_at] = offsets(outer, begin / inner.size);
-      HWY_DYNAMIC_DISPATCH(binary)
-      (kind, count, a + a_at + in_row * inner.a, inner.a, b + b_at + in_row * inner.b, inner.b, out + begin);
-      begin += count;
-    }
-  });
-}
-
-Reduction::Reduction(const Shape& from, const Shape& to, const std::optional<Shape>& factor) {
-  const int rank = from.rank();
-  const auto a = strides_of(from, rank);
-  const auto b = factor ? strides_of(*factor, rank) : std::vector<std::int64_t>(a.size(), 0);
-  std::vector<bool> kept;
-  kept.reserve(a.size());
-  for (int i = 0; i < rank; ++i) kept.push_back(size_at(to, i, rank) != 1);
-  std::vector<GroupedDim> groups = collapse(from, a, b, kept);
+Reduction::Reduction(const Shape& from, const Shape& to, const Shape& a, const Shape& b) {
+  std::vector<GroupedDim> groups = collapse(from, a, b, to);
   if (!groups.empty()) {
-    walk_.inner = groups.back().dim;
-    walk_.inner_kept = groups.back().kept;
+    inner_ = groups.back().dim;
+    inner_kept_ = groups.back().kept;
     groups.pop_back();
   }
   for (const GroupedDim& group : groups) {
-    (group.kept ? walk_.kept : walk_.reduced).push_back(group.dim);
-    (group.kept ? walk_.outputs : walk_.rows) *= group.dim.size;
+    (group.kept ? kept_ : reduced_).push_back(group.dim);
+    (group.kept ? outputs_ : rows_) *= group.dim.size;
   }
-  walk_.chunk_rows = walk_.rows;
-  walk_.chunk_width = walk_.inner.size;
-  if (walk_.inner_kept) {
-    if (walk_.outputs < kManyOutputs && walk_.rows > kChunkRows) {
-      walk_.chunk_rows = std::max(kChunkRows, (walk_.rows + kMostChunks - 1) / kMostChunks);
-      walk_.chunks = (walk_.rows + walk_.chunk_rows - 1) / walk_.chunk_rows;
+  chunk_rows_ = rows_;
+  chunk_width_ = inner_.size;
+  if (inner_kept_) {
+    if (outputs_ < kManyOutputs && rows_ > kChunkRows) {
+      chunk_rows_ = std::max(kChunkRows, (rows_ + kMostChunks - 1) / kMostChunks);
+      chunks_ = (rows_ + chunk_rows_ - 1) / chunk_rows_;
     }
-  } else if (walk_.inner.size > kChunk) {
-    walk_.chunk_rows = 1;
-    walk_.chunk_width = kChunk;
-    walk_.chunks = walk_.rows * ((walk_.inner.size + kChunk - 1) / kChunk);
-  } else if (walk_.inner.size > 0) {
-    walk_.chunk_rows = std::max<std::int64_t>(1, kChunk / walk_.inner.size);
-    walk_.chunks = (walk_.rows + walk_.chunk_rows - 1) / walk_.chunk_rows;
+  } else if (inner_.size > kChunk) {
+    chunk_rows_ = 1;
+    chunk_width_ = kChunk;
+    chunks_ = rows_ * ((inner_.size + kChunk - 1) / kChunk);
+  } else if (inner_.size > 0) {
+    chunk_rows_ = std::max<std::int64_t>(1, kChunk / inner_.size);
+    chunks_ = (rows_ + chunk_rows_ - 1) / chunk_rows_;
   }
 }
 
-std::int64_t Reduction::scratch() const {
-  if (walk_.chunks <= 1) return 0;
-  return walk_.outputs * walk_.chunks * (walk_.inner_kept ? walk_.inner.size : 1) * size_of(f32);
+std::int64_t Reduction::scratch() const { return chunks_ <= 1 ? 0 : outputs_ * chunks_ * width() * size_of(f32); }
+
+// Items: an output, a chunk of its rows, a block of columns.
+void Reduction::sum_columns(const Ctx& ctx, const SlopeKernels& slope, const float* g, const float* a, const float* b,
+                            float* partial) const {
+  const std::int64_t blocks = (width() + kColumns - 1) / kColumns;
+  const WalkDim even = reduced_.empty() ? WalkDim() : reduced_.back();  // rows that follow in equal steps
+  const std::int64_t bytes = 4 * chunk_rows_ * std::min(width(), kColumns);
+  for_range(ctx, outputs_ * chunks_ * blocks, bytes, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t column = item % blocks * kColumns;
+      const std::int64_t chunk = item / blocks % chunks_;
+      const std::int64_t output = item / blocks / chunks_;
+      const std::int64_t count = std::min(kColumns, width() - column);
+      float* sums = partial + (output * chunks_ + chunk) * width() + column;
+      double totals[kColumns];
+      std::fill_n(totals, count, 0.0);
+      const WalkDim base = offsets(kept_, output);
+      const std::int64_t last = std::min(rows_, (chunk + 1) * chunk_rows_);
+      for (std::int64_t row = chunk * chunk_rows_; row < last;) {
+        std::fill_n(sums, count, 0.0f);
+        for (const std::int64_t stop = std::min(last, row + kSumRows); row < stop;) {
+          const WalkDim at = offsets(reduced_, row);
+          const std::int64_t rows = std::min(stop - row, even.size - row % even.size);
+          slope.accumulate(rows, count, {{g + base.whole + at.whole + column}, even.whole},
+                           {row_of(a, base.a + at.a, inner_.a, column), even.a},
+                           {row_of(b, base.b + at.b, inner_.b, column), even.b}, sums);
+          row += rows;
+        }
+        add_sums(count, sums, totals);
+      }
+      std::transform(totals, totals + count, sums, [](double total) { return static_cast<float>(total); });
+    }
+  });
 }
 
-void Reduction::run(const Ctx& ctx, const float* a, const float* b, float scale, float* out) const {
-  const Walk& w = walk_;
-  float* partial = w.chunks > 1 ? ctx.scratch<float>() : out;
-  const std::int64_t width = w.inner_kept ? w.inner.size : 1;
-  if (w.inner_kept) {
-    // Items: an output, a chunk of its rows, a block of columns.
-    const std::int64_t blocks = (width + kColumns - 1) / kColumns;
-    const Dim even = w.reduced.empty() ? Dim{1, 0, 0} : w.reduced.back();  // rows that follow in equal steps
-    const std::int64_t bytes = 4 * w.chunk_rows * std::min(width, kColumns);
-    for_range(ctx, w.outputs * w.chunks * blocks, bytes, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t item = begin; item < end; ++item) {
-        const std::int64_t column = item % blocks * kColumns;
-        const std::int64_t chunk = item / blocks % w.chunks;
-        const std::int64_t output = item / blocks / w.chunks;
-        const std::int64_t count = std::min(kColumns, width - column);
-        float* sums = partial + (output * w.chunks + chunk) * width + column;
-        double totals[kColumns];
-        std::fill_n(totals, count, 0.0);
-        const auto base = offsets(w.kept, output);
-        const std::int64_t last = std::min(w.rows, (chunk + 1) * w.chunk_rows);
-        for (std::int64_t row = chunk * w.chunk_rows; row < last;) {
-          std::fill_n(sums, count, 0.0f);
-          for (const std::int64_t stop = std::min(last, row + kSumRows); row < stop;) {
-            const auto at = offsets(w.reduced, row);
-            const Rows left{a + base.first + at.first + column, even.a, 1};
-            const Rows right{b == nullptr ? nullptr : b + base.second + at.second + column * w.inner.b, even.b,
-                             w.inner.b};
-            const std::int64_t rows = std::min(stop - row, even.size - row % even.size);
-            add_rows(rows, count, left, right, sums);
-            row += rows;
-          }
-          add_sums(count, sums, totals);
-        }
-        std::transform(totals, totals + count, sums, [](double total) { return static_cast<float>(total); });
-      }
-    });
-  } else {
-    const std::int64_t pieces = w.inner.size > w.chunk_width ? w.chunks / std::max<std::int64_t>(1, w.rows) : 1;
-    for_range(ctx, w.outputs * w.chunks, 4 * w.chunk_rows * w.chunk_width, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t item = begin; item < end; ++item) {
-        const std::int64_t chunk = item % w.chunks;
-        const auto base = offsets(w.kept, item / w.chunks);
-        const std::int64_t column = chunk % pieces * w.chunk_width;
-        const std::int64_t count = std::min(w.chunk_width, w.inner.size - column);
-        const std::int64_t first = chunk / pieces * w.chunk_rows;
-        const std::int64_t last = std::min(w.rows, first + w.chunk_rows);
-        double sum = 0;
-        for (std::int64_t row = first; row < last; ++row) {
-          const auto at = offsets(w.reduced, row);
-          const float* factor = b == nullptr ? nullptr : b + base.second + at.second + column * w.inner.b;
-          sum += HWY_DYNAMIC_DISPATCH(reduce_row)(count, a + base.first + at.first + column, factor, w.inner.b);
-        }
-        partial[item] = static_cast<float>(sum);
-      }
-    });
-  }
-  if (w.chunks == 1 && scale == 1.0f) return;
-  for_elements(ctx, w.outputs * width, 4 * w.chunks, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const float* from = partial + i / width * w.chunks * width + i % width;
+// Items: an output, a chunk of its rows or of its one row.
+void Reduction::sum_rows(const Ctx& ctx, const SlopeKernels& slope, const float* g, const float* a, const float* b,
+                         float* partial) const {
+  const std::int64_t pieces = inner_.size > chunk_width_ ? chunks_ / std::max<std::int64_t>(1, rows_) : 1;
+  for_range(ctx, outputs_ * chunks_, 4 * chunk_rows_ * chunk_width_, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t chunk = item % chunks_;
+      const WalkDim base = offsets(kept_, item / chunks_);
+      const std::int64_t column = chunk % pieces * chunk_width_;
+      const std::int64_t count = std::min(chunk_width_, inner_.size - column);
+      const std::int64_t first = chunk / pieces * chunk_rows_;
+      const std::int64_t last = std::min(rows_, first + chunk_rows_);
       double sum = 0;
-      for (std::int64_t chunk = 0; chunk < w.chunks; ++chunk) sum += static_cast<double>(from[chunk * width]);
+      for (std::int64_t row = first; row < last; ++row) {
+        const WalkDim at = offsets(reduced_, row);
+        sum += slope.sum(count, g + base.whole + at.whole + column, row_of(a, base.a + at.a, inner_.a, column),
+                         row_of(b, base.b + at.b, inner_.b, column));
+      }
+      partial[item] = static_cast<float>(sum);
+    }
+  });
+}
+
+void Reduction::run(const Ctx& ctx, const SlopeKernels& slope, const float* g, const float* a, const float* b,
+                    float scale, float* out) const {
+  float* partial = chunks_ > 1 ? ctx.scratch<float>() : out;
+  if (inner_kept_) {
+    sum_columns(ctx, slope, g, a, b, partial);
+  } else {
+    sum_rows(ctx, slope, g, a, b, partial);
+  }
+  if (chunks_ == 1 && scale == 1.0f) return;
+  for_elements(ctx, outputs_ * width(), 4 * chunks_, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float* from = partial + i / width() * chunks_ * width() + i % width();
+      double sum = 0;
+      for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) sum += static_cast<double>(from[chunk * width()]);
       out[i] = static_cast<float>(static_cast<double>(scale) * sum);
     }
   });
 }
 
 }  // namespace tidemark::ops
-#endif  // HWY_ONCE

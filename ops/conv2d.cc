@@ -257,7 +257,7 @@ struct Conv2d {
                     {DNNL_ARG_DIFF_DST, machine.memory(state.data_gy, gy[0].data)},
                     {DNNL_ARG_DIFF_SRC, machine.memory(state.data_gx, gx[0].data)}});
       case PartKind::kBias:
-        return state.bias->run(ctx, gy[0].as<const float>(), nullptr, 1, gx[0].as<float>());
+        return state.bias->run(ctx, gy[0].as<const float>(), 1, gx[0].as<float>());
     }
   }
 

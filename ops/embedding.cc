@@ -152,7 +152,7 @@ struct Embedding {
     auto* const states = reinterpret_cast<std::uint32_t*>(totals + count / kSumRows * width);
     const bool small = 12 * count * width < kParallelBytes;
     const std::int64_t lines = (width + kLine - 1) / kLine;
-    for_members(lines, small ? 1 : ctx.threads(), [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
+    for_members(ctx, lines, small ? 1 : ctx.threads(), [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(scatter_rows)
       ({count, entries, width, begin * kLine, std::min(width, end * kLine), saved[0].as<std::int32_t>(), gy[0].as<>(),
         gx[0].as<>(), states + member * entries, totals});

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 
-#include "compute/threads.h"
 #include "tidemark/op.h"
 
 namespace tidemark::ops {
@@ -16,11 +15,12 @@ inline constexpr Layout kPlain{};
 // Work on fewer bytes than this is not worth waking a team for.
 inline constexpr std::int64_t kParallelBytes = std::int64_t{64} * 1024;
 
-// f(begin, end) over [0, count), each item touching about `bytes_each`, on the team where that pays. For work whose
-// result does not depend on who does it.
+// ctx.parallel_for where that pays: each item touches about `bytes_each`. For work whose result does not depend on who
+// does it.
 template <class F>
 void for_range(const Ctx& ctx, std::int64_t count, std::int64_t bytes_each, F&& f, std::int64_t grain = 1) {
-  compute::parallel_for(count, grain, count * bytes_each < kParallelBytes ? 1 : ctx.threads(), f);
+  if (count <= 0) return;
+  ctx.parallel_for(count, count * bytes_each < kParallelBytes ? count : grain, f);
 }
 
 // The same over single floats, in pieces of whole cache lines.
@@ -29,11 +29,12 @@ void for_elements(const Ctx& ctx, std::int64_t count, std::int64_t bytes_each, F
   for_range(ctx, count, bytes_each, f, 16);
 }
 
-// f(member, begin, end) over [0, count) for each of at most `members` threads, which may have scratch of its own.
+// f(member, begin, end) over [0, count) for each of at most `members` threads, which may have scratch of its own;
+// `members` is at most ctx.threads().
 template <class F>
-void for_members(std::int64_t count, std::int64_t members, F&& f) {
+void for_members(const Ctx& ctx, std::int64_t count, std::int64_t members, F&& f) {
   const std::int64_t team = std::min(count, members);
-  compute::parallel_for(team, 1, static_cast<int>(team), [&](std::int64_t first, std::int64_t last) {
+  ctx.parallel_for(team, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t member = first; member < last; ++member) {
       f(member, count * member / team, count * (member + 1) / team);
     }

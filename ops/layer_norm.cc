@@ -197,7 +197,7 @@ struct LayerNorm {
     auto* const scratch = ctx.scratch<float>();
     const bool small = rows * width * 24 < kParallelBytes;
     for_members(
-        split.chunks, small ? 1 : place.members, [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
+        ctx, split.chunks, small ? 1 : place.members, [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
           for (std::int64_t chunk = begin; chunk < end; ++chunk) {
             float* const sums = place.of_chunk(scratch, chunk);
             double* const totals = place.totals(scratch, member);

@@ -27,7 +27,7 @@ void sum_columns(const Ctx& ctx, std::int64_t rows, std::int64_t columns, const 
       double totals[kStrip] = {};
       for (std::int64_t row = 0; row < rows; row += kSumRows) {
         float sums[kStrip] = {};
-        add_rows(std::min(kSumRows, rows - row), width, {from + row * columns + first, columns}, {}, sums);
+        add_rows(std::min(kSumRows, rows - row), width, from + row * columns + first, columns, sums);
         add_sums(width, sums, totals);
       }
       for (std::int64_t j = 0; j < width; ++j) {

@@ -62,13 +62,15 @@ struct Reduce {
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     const State& state = ctx.state<State>();
-    state.reduction.run(ctx, in[0].as<>(), nullptr, state.scale, out[0].as<>());
+    state.reduction.run(ctx, in[0].as<>(), state.scale, out[0].as<>());
   }
 
   void backward(Ctx& ctx, int, std::span<const Buf>, std::span<const Buf> gy, std::span<const Buf> gx) const {
     const State& state = ctx.state<State>();
-    broadcast_elementwise(ctx, Binary::kMul, gx[0].shape(), gy[0].as<>(), state.ones, &state.scale, Shape{},
-                          gx[0].as<>());
+    RowWalk(gx[0].shape(), state.ones, Shape{})
+        .run(ctx, gy[0].as<>(), &state.scale, [&](std::int64_t at, std::int64_t count, Row g, Row scale) {
+          mul_kernels().value(count, g, scale, gx[0].as<>() + at);
+        });
   }
 
   static std::vector<Sample> samples() {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "hwy/highway.h"
 
@@ -25,6 +26,17 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Wide = hn::ScalableTag<float>;
 using Eight = hn::CappedTag<float, 8>;  // what reductions use
+
+// Elements in memory as lanes, and back. An element type of its own needs an overload here and nowhere else.
+template <class D>
+HWY_INLINE hn::Vec<D> load(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+
+template <class D>
+HWY_INLINE void store(D d, hn::Vec<D> v, float* p) {
+  hn::StoreU(v, d, p);
+}
 
 // The first n lanes of p, n below the vector's width; zeros beyond.
 template <class D>
@@ -41,14 +53,38 @@ HWY_INLINE void store_part(D d, hn::Vec<D> v, float* p, std::int64_t n) {
   std::memcpy(p, lanes, static_cast<std::size_t>(n) * sizeof(float));
 }
 
-// out[i] = f(in[i]...); `out` may be one of the inputs.
-template <class F, class... In>
-HWY_INLINE void map(std::int64_t n, float* out, F f, const In*... in) {
+// to[i] = f(from[k][i]...) over whole vectors.
+template <class F, class T, std::size_t... k>
+HWY_INLINE void map_vectors(std::int64_t count, T* to, const F& f, const T* const* from, std::index_sequence<k...>) {
   const Wide d;
   const auto width = static_cast<std::int64_t>(hn::Lanes(d));
-  std::int64_t i = 0;
-  for (; i + width <= n; i += width) hn::StoreU(f(hn::LoadU(d, in + i)...), d, out + i);
-  if (i < n) store_part(d, f(load_part(d, in + i, n - i)...), out + i, n - i);
+  for (std::int64_t i = 0; i < count; i += width) store(d, f(load(d, from[k] + i)...), to + i);
+}
+
+// out[i] = f(in[i]...); `out` may be one of the inputs. The last elements, fewer than a vector has, are copied out and
+// go through the same loop: f may be long, and is compiled once.
+template <class F, class T, class... In>
+HWY_INLINE void map(std::int64_t n, T* out, F f, const In*... in) {
+  constexpr std::size_t kInputs = sizeof...(In);
+  constexpr std::size_t kMostLanes = HWY_MAX_BYTES / sizeof(T);
+  const auto width = static_cast<std::int64_t>(hn::Lanes(Wide()));
+  const std::int64_t rest = n % width;
+  const T* from[kInputs] = {in...};
+  T* to = out;
+  std::int64_t count = n - rest;
+  HWY_ALIGN T edge[kInputs + 1][kMostLanes];
+  for (bool last = rest == 0;; last = true) {
+    map_vectors(count, to, f, from, std::index_sequence_for<In...>());
+    if (last) break;
+    for (std::size_t k = 0; k < kInputs; ++k) {
+      std::memset(edge[k], 0, sizeof edge[k]);
+      std::memcpy(edge[k], from[k] + count, static_cast<std::size_t>(rest) * sizeof(T));
+      from[k] = edge[k];
+    }
+    to = edge[kInputs];
+    count = width;
+  }
+  if (rest != 0) std::memcpy(out + n - rest, to, static_cast<std::size_t>(rest) * sizeof(T));
 }
 
 // acc = f(acc, in[i]...) over all i, on four times eight lanes, which `combine` brings together.
@@ -62,12 +98,12 @@ HWY_INLINE hn::Vec<Eight> fold(std::int64_t n, float start, F f, C combine, cons
   auto a3 = a0;
   std::int64_t i = 0;
   for (; i + 4 * width <= n; i += 4 * width) {
-    a0 = f(a0, hn::LoadU(d, in + i)...);
-    a1 = f(a1, hn::LoadU(d, in + i + width)...);
-    a2 = f(a2, hn::LoadU(d, in + i + 2 * width)...);
-    a3 = f(a3, hn::LoadU(d, in + i + 3 * width)...);
+    a0 = f(a0, load(d, in + i)...);
+    a1 = f(a1, load(d, in + i + width)...);
+    a2 = f(a2, load(d, in + i + 2 * width)...);
+    a3 = f(a3, load(d, in + i + 3 * width)...);
   }
-  for (; i + width <= n; i += width) a0 = f(a0, hn::LoadU(d, in + i)...);
+  for (; i + width <= n; i += width) a0 = f(a0, load(d, in + i)...);
   if (i < n) {
     const auto used = hn::FirstN(d, static_cast<std::size_t>(n - i));
     a1 = hn::IfThenElse(used, f(a1, load_part(d, in + i, n - i)...), a1);
@@ -118,12 +154,36 @@ HWY_INLINE float max_row(std::int64_t n, const float* x) {
   return hn::GetLane(hn::MaxOfLanes(Eight(), most));
 }
 
-// e^x to 0.82 ulp over the whole range, denormal results included; a NaN stays one.
+// The larger or the smaller of x and a number; a NaN stays one. Max and Min of x86's vectors give their second operand
+// where one of the two is a NaN.
+template <class D>
+HWY_INLINE hn::Vec<D> at_least(D d, float low, hn::Vec<D> x) {
+  const auto bound = hn::Set(d, low);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  return hn::Max(bound, x);
+#else
+  return hn::IfThenElse(hn::Lt(x, bound), bound, x);
+#endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> at_most(D d, float high, hn::Vec<D> x) {
+  const auto bound = hn::Set(d, high);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  return hn::Min(bound, x);
+#else
+  return hn::IfThenElse(hn::Gt(x, bound), bound, x);
+#endif
+}
+template <class D>
+HWY_INLINE hn::Vec<D> clamp(D d, float low, float high, hn::Vec<D> x) {
+  return at_least(d, low, at_most(d, high, x));
+}
+
+// e^x to 0.95 ulp over the whole range (1.1 without fused multiply-add), denormal results included; a NaN stays one.
 template <class D>
 HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   const hn::Rebind<std::int32_t, D> di;
-  // Max and Min give the second operand where one is not a number.
-  const auto bounded = hn::Max(hn::Set(d, -104.0f), hn::Min(hn::Set(d, 89.0f), x));
+  const auto bounded = clamp(d, -104.0f, 89.0f, x);
   const auto n = hn::Round(hn::Mul(bounded, hn::Set(d, 1.44269504f)));
   // ln 2 in two parts, the first of which has few enough bits for an exact product.
   auto r = hn::MulAdd(n, hn::Set(d, -0.693359375f), bounded);
@@ -143,43 +203,6 @@ HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   const auto first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
   const auto second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(exponent, half), bias)));
   return hn::Mul(hn::Mul(p, first), second);
-}
-
-// The normal distribution: Phi(x), accurate in the tails too, and e^(-x^2 / 2).
-template <class D>
-struct Normal {
-  hn::Vec<D> cumulative;
-  hn::Vec<D> bell;
-};
-
-template <class D>
-HWY_INLINE Normal<D> normal(D d, hn::Vec<D> x) {
-  // Phi(-a) = e^(-a^2/2) R(a), with (a + 4) R(a) a polynomial in t = (a - 4) / (a + 4), fitted at Chebyshev nodes of
-  // a in [0, 20] to a relative error of 1.8e-8.
-  const auto a = hn::Abs(x);
-  const auto four = hn::Set(d, 4.0f);
-  const auto q = hn::Div(hn::Set(d, 1.0f), hn::Add(a, four));
-  const auto t = hn::Mul(hn::Sub(a, four), q);
-  auto p = hn::Set(d, -0x1.2b6f72p-13f);
-  p = hn::MulAdd(p, t, hn::Set(d, 0x1.42fca6p-13f));
-  p = hn::MulAdd(p, t, hn::Set(d, 0x1.98c082p-10f));
-  p = hn::MulAdd(p, t, hn::Set(d, -0x1.caab68p-9f));
-  p = hn::MulAdd(p, t, hn::Set(d, -0x1.ec90cap-8f));
-  p = hn::MulAdd(p, t, hn::Set(d, 0x1.eed05cp-5f));
-  p = hn::MulAdd(p, t, hn::Set(d, -0x1.7e00f2p-3f));
-  p = hn::MulAdd(p, t, hn::Set(d, 0x1.8c6da0p-2f));
-  p = hn::MulAdd(p, t, hn::Set(d, -0x1.373e36p-1f));
-  p = hn::MulAdd(p, t, hn::Set(d, 0x1.82b4bcp-1f));
-  // The square's rounding error would be many ulp of the exponential: put it back to first order.
-  const auto minus_half = hn::Set(d, -0.5f);
-  const auto square = hn::Mul(a, a);
-  const auto lost = hn::MulSub(a, a, square);
-  auto bell = exp(d, hn::Mul(minus_half, square));
-  bell = hn::MulAdd(bell, hn::Mul(minus_half, lost), bell);
-  // Beyond any finite result the correction may be inf - inf.
-  bell = hn::IfThenZeroElse(hn::Gt(a, hn::Set(d, 20.0f)), bell);
-  const auto tail = hn::Mul(bell, hn::Mul(p, q));
-  return {hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(hn::Set(d, 1.0f), tail)), bell};
 }
 
 }  // namespace HWY_NAMESPACE

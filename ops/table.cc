@@ -1,13 +1,23 @@
 #include "ops/table.h"
 
 namespace tidemark::ops {
+namespace {
+
+std::vector<OpEntry> make_table() {
+  std::vector<OpEntry> table;
+#define TIDEMARK_OP(name) table.push_back({#name, name##_samples});
+#define TIDEMARK_FORMULAS(name) \
+  for (OpEntry & entry : name##_ops()) table.push_back(std::move(entry));
+#include "ops/ops.def"
+#undef TIDEMARK_OP
+#undef TIDEMARK_FORMULAS
+  return table;
+}
+
+}  // namespace
 
 std::span<const OpEntry> op_table() {
-#define TIDEMARK_OP(name) OpEntry{#name, name##_samples},
-  static const std::vector<OpEntry> table = {
-#include "ops/ops.def"
-  };
-#undef TIDEMARK_OP
+  static const std::vector<OpEntry> table = make_table();
   return table;
 }
 

@@ -1,6 +1,8 @@
-// The op table: every op of ops.def with its samples. An op's file defines `<name>_samples()`.
+// The op table: every op of ops.def with its samples. An op's file defines `<name>_samples()`, a file of formulas
+// `<name>_ops()`.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -9,14 +11,16 @@
 
 namespace tidemark::ops {
 
-#define TIDEMARK_OP(name) std::vector<Sample> name##_samples();
-#include "ops/ops.def"
-#undef TIDEMARK_OP
-
 struct OpEntry {
   std::string_view name;
-  std::vector<Sample> (*samples)();
+  std::function<std::vector<Sample>()> samples;
 };
+
+#define TIDEMARK_OP(name) std::vector<Sample> name##_samples();
+#define TIDEMARK_FORMULAS(name) std::vector<OpEntry> name##_ops();
+#include "ops/ops.def"
+#undef TIDEMARK_OP
+#undef TIDEMARK_FORMULAS
 
 std::span<const OpEntry> op_table();
 

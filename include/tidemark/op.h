@@ -5,17 +5,50 @@
 //   struct Scale {
 //     static constexpr std::string_view name = "scale";
 //     float factor = 1;
-//     void describe(Attributes& a) const { a("factor", factor); }          // what makes two calls the same op
-//     Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const;
-//     void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const;
-//     void backward(Ctx& ctx, int part, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx)
-//     const; static std::vector<Sample> samples();
+//
+//     void describe(td::Attributes& a) const { a("factor", factor); }  // what makes two calls the same op
+//
+//     td::Prepared prepare(td::Prep& prep, std::span<const td::Meta> in, td::Needs needs) const {
+//       prep.require(in[0].dtype == td::f32, "x must be f32");
+//       const td::Meta plain = td::Meta::plain(in[0].shape);
+//       const auto elements = static_cast<double>(plain.shape.numel());
+//       td::Prepared out;
+//       out.outputs = {plain};
+//       out.input_layouts = {td::Layout{}};  // row-major: the engine brings it there
+//       out.work = {elements, 8 * elements};
+//       if (needs[0]) {
+//         td::Part part;
+//         part.inputs = {0};
+//         part.gx = {plain};
+//         part.gy = {{0, td::Layout{}}};
+//         part.work = out.work;
+//         out.parts.push_back(part);
+//       }
+//       return out;
+//     }
+//
+//     void forward(td::Ctx& ctx, std::span<const td::Buf> in, std::span<const td::Buf> out) const {
+//       scale(ctx, in[0], out[0]);
+//     }
+//
+//     void backward(td::Ctx& ctx, int, std::span<const td::Buf>, std::span<const td::Buf> gy,
+//                   std::span<const td::Buf> gx) const {
+//       scale(ctx, gy[0], gx[0]);
+//     }
+//
+//     void scale(td::Ctx& ctx, const td::Buf& from, const td::Buf& to) const {
+//       ctx.parallel_for(to.numel(), 1024, [&](std::int64_t begin, std::int64_t end) {
+//         for (std::int64_t i = begin; i < end; ++i) to.as()[i] = factor * from.as()[i];
+//       });
+//     }
 //   };
-//   Tensor y = apply(Scale{2.0f}, {x});
+//
+//   td::Tensor y = td::apply(Scale{2}, {x});
 //
 // The rules: forward is a pure function of attributes, inputs and ctx.rng(); it may run any number of times and must
 // give the same bits each time. Backward reads only what prepare() declared. Memory comes from the bufs and
-// ctx.scratch() alone. backward() may be left out where prepare() declares no parts.
+// ctx.scratch() alone. backward() may be left out where prepare() declares no parts. Pointwise functions need no
+// struct: see map.h.
 #pragma once
 
 #include <concepts>
@@ -25,6 +58,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -144,6 +178,19 @@ class Ctx {
   Ctx(compute::Machine& machine, const void* state, void* scratch, RngKey rng, bool accumulate)
       : machine_(machine), state_(state), scratch_(scratch), rng_(rng), accumulate_(accumulate) {}
   int threads() const;
+  // Calls f(first, last) for parts of [0, count), at most one a thread. Each part but the last holds the same multiple
+  // of `grain`: where the parts lie depends on count, grain and threads() alone, so that the same call always computes
+  // the same way. An exception that f throws comes out of here, that of the first such part; the others still run.
+  template <class F>
+  void parallel_for(std::int64_t count, std::int64_t grain, F&& f) const {
+    using Function = std::remove_reference_t<F>;
+    run_parts(
+        count, grain,
+        [](const void* function, std::int64_t first, std::int64_t last) {
+          (*static_cast<Function*>(const_cast<void*>(function)))(first, last);
+        },
+        std::addressof(f));
+  }
   template <class T = void>
   T* scratch() const {
     return static_cast<T*>(scratch_);
@@ -157,6 +204,9 @@ class Ctx {
   compute::Machine& machine() const { return machine_; }
 
  private:
+  void run_parts(std::int64_t count, std::int64_t grain, void (*part)(const void*, std::int64_t, std::int64_t),
+                 const void* function) const;
+
   compute::Machine& machine_;
   const void* state_;
   void* scratch_;
@@ -180,7 +230,7 @@ class Attributes {
   std::string text_;
 };
 
-// One example call: the op table drives the tests and the benchmark rows from these.
+// One example call: the op table drives the tests and the rows of op_bench from these.
 struct SampleInput {
   Shape shape;
   DType dtype = f32;

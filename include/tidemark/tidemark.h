@@ -3,6 +3,7 @@
 
 #include "tidemark/data.h"
 #include "tidemark/error.h"
+#include "tidemark/map.h"
 #include "tidemark/models.h"
 #include "tidemark/nn.h"
 #include "tidemark/op.h"

@@ -27,12 +27,13 @@ std::vector<bool> with_batch(std::string_view op, const Sample& sample) {
   // The first dimension is of features, or is what the sample is about.
   const bool other = (op == "linear" && inputs[0].shape.rank() < 2) || (op == "slice" && sample.label == "view") ||
                      (op == "reshape" && sample.label == "merge");
-  if (other) out[0] = false;
+  const bool number = inputs[0].shape.rank() == 0;
+  if (other || number) out[0] = false;
   const bool parameters =
       op == "linear" || op == "conv2d" || op == "layer_norm" || op == "batch_norm" || op == "embedding";
   for (std::size_t i = 1; i < inputs.size(); ++i) {
     if (parameters || inputs[i].shape.rank() == 0) continue;
-    out[i] = op == "cross_entropy" ||
+    out[i] = op == "cross_entropy" || number ||
              (inputs[i].shape.rank() == inputs[0].shape.rank() && inputs[i].shape[0] == inputs[0].shape[0]);
     if (op == "matmul") out[i] = inputs[i].shape.rank() > 2;
     if (op == "concat") out[i] = true;

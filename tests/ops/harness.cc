@@ -84,6 +84,7 @@ class Harness::Run {
     forward();
     const int visible = prepared_.visible < 0 ? static_cast<int>(prepared_.outputs.size()) : prepared_.visible;
     for (const Value& output : outputs_) outcome_.outputs.push_back(bytes_of(output));
+    for (const Value& value : updated_) outcome_.outputs.push_back(bytes_of(value));
     if (!outputs_.empty()) outcome_.first = to_array(outputs_.front());
     outcome_.gradients.resize(inputs.size());
     if (!gy.empty()) {
@@ -183,7 +184,8 @@ class Harness::Run {
       kernel(prepared_.scratch, false, [&](Ctx& ctx) { op_.forward(ctx, bufs(reads), out); });
     };
     run(false);
-    if (trial_.valid_workspaces) {
+    for (const int input : prepared_.updates) updated_.push_back(reads[static_cast<std::size_t>(input)]);
+    if (trial_.valid_workspaces && !outputs_.empty()) {
       outputs_.front().store->fill(std::byte{trial_.dirt});
       run(true);
     }
@@ -279,6 +281,7 @@ class Harness::Run {
   std::vector<std::shared_ptr<Guarded>> stores_;
   std::vector<Value> given_;
   std::vector<Value> outputs_;
+  std::vector<Value> updated_;  // inputs that are changed in place
   Outcome outcome_;
 };
 
@@ -316,7 +319,7 @@ std::vector<Array> draw_inputs(const Sample& sample, std::uint64_t seed) {
       std::uniform_int_distribution<std::int32_t> index(0, static_cast<std::int32_t>(input.below) - 1);
       for (std::int32_t& value : array.as<std::int32_t>()) value = index(random);
     } else if (input.fill == Fill::kPositive) {
-      for (float& value : array.as()) value = 0.25f + std::fabs(value);
+      for (float& value : array.as()) value = 1 + std::fabs(value);
     } else if (input.fill != Fill::kNormal) {
       for (float& value : array.as()) value = input.fill == Fill::kOnes ? 1.0f : 0.0f;
     }

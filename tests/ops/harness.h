@@ -47,7 +47,7 @@ struct Trial {
 };
 
 struct Outcome {
-  std::vector<Bytes> outputs;                   // as they lie, workspaces too
+  std::vector<Bytes> outputs;                   // as they lie, workspaces and inputs that are updated too
   std::vector<std::optional<Array>> gradients;  // by input
   Array first;                                  // the first output
   std::int64_t heap_over = 0;                   // heap bytes beyond announced scratch, in the worst kernel

@@ -61,8 +61,14 @@ TEST_F(LongSums, BroadcastGradientsOfProducts) {
     const Tensor one = parameter(full({}, 1), "one");
     sum(x * column).backward();
     expect_relative(column.grad(), expected, "a row");
+    const Tensor divisor = parameter(full({3}, 1), "divisor");
+    sum(x / divisor).backward();
+    expect_relative(divisor.grad(), -expected, "a row of divisors");
     sum(x * one).backward();
     expect_relative(one.grad(), 3 * expected, "a number");
+    const Tensor divided = parameter(full({}, each), "divided");
+    sum(divided / full({kMillion, 3}, 1 / each)).backward();
+    expect_relative(divided.grad(), 3.0 * kMillion / double{1 / each}, "a dividend");
     const Tensor channel = parameter(full({5, 1}, 1), "channel");
     sum(full({kMillion / 64, 5, 64}, each) * channel).backward();
     expect_relative(channel.grad(), expected, "a channel");
