@@ -3,7 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,13 +72,14 @@ void check_named(const std::string& kind, const std::vector<Named>& entries, con
     return std::any_of(entry.options.begin(), entry.options.end(), [&](const auto& o) { return o.name == name; });
   };
   const Named& entry = find_named(entries, kind.c_str(), chosen, {});
-  for (const auto& [name, value] : given) {
-    if (has(entry, name)) continue;
+  const auto refuse = [&](const std::string& name) {
     std::vector<Named> others;
-    for (const Named& other : entries) {
-      if (has(other, name)) others.push_back(other);
-    }
+    std::copy_if(entries.begin(), entries.end(), std::back_inserter(others),
+                 [&](const Named& e) { return has(e, name); });
     throw UsageError("--" + name + " is for " + kind + " " + names_of(others) + ", not for " + chosen);
+  };
+  for (const auto& [name, value] : given) {
+    if (!has(entry, name)) refuse(name);
   }
   try {
     (void)NamedValues(entry.options, given, {});
