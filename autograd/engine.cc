@@ -32,10 +32,6 @@ class Busy {
   bool before_;
 };
 
-std::shared_ptr<const std::string> shared_text(std::string text) {
-  return std::make_shared<const std::string>(std::move(text));
-}
-
 bool stays_readable(const Handle* handle) { return handle->keep || handle->meta.bytes <= kSmallBytes; }
 
 }  // namespace
@@ -80,6 +76,8 @@ void Engine::check_owner(const Handle* handle, std::string_view what, SourceLoca
   }
 }
 
+const std::string* Engine::text_once(std::string text) { return &*texts_.insert(std::move(text)).first; }
+
 // --- op calls
 
 std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
@@ -89,23 +87,29 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
     const Busy busy(busy_);
     restart_if_idle(*op, where);
     let_go();
+    for (const Tensor& input : inputs) check_owner(Access::handle(input), op->name(), where);
+    prepare_change(*op, inputs, where);
     std::vector<ValueId> values;
     std::uint64_t needs = 0;
+    bool differentiable = false;            // a backward pass can go through one of the inputs
+    const std::string* no_graph = nullptr;  // or why not
     for (const Tensor& input : inputs) {
-      Handle* handle = Access::handle(input);
-      check_owner(handle, op->name(), where);
-      values.push_back(recorder_.value_of(handle, op->name(), where));
+      const Handle* handle = Access::handle(input);
+      values.push_back(recorder_.value_of(Access::handle(input), op->name(), where));
       const bool wanted = grad_enabled() && tape_.values[values.back()].requires_grad;
       if (wanted && values.size() <= 64) needs |= std::uint64_t{1} << (values.size() - 1);
+      differentiable = differentiable || (wanted && handle->no_graph == nullptr);
+      if (handle->no_graph != nullptr) no_graph = handle->no_graph;
     }
-    if (!updating_) prepare_change(*op, inputs, values, where);
-    tape_.under_no_grad = tape_.under_no_grad && !grad_enabled();
+    if (!differentiable) needs = 0;
+    tape_.under_no_grad = !grad_enabled();
     const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
     const Node& node = tape_.nodes[id];
     const std::size_t visible =
         node.prepared->visible < 0 ? node.outputs.size() : static_cast<std::size_t>(node.prepared->visible);
     for (std::size_t i = 0; i < visible; ++i) {
       outputs.push_back(Access::adopt(lifetimes_.handle_for(node.outputs[i])));
+      if (!differentiable) Access::handle(outputs.back())->no_graph = no_graph;
     }
     run_recorded();
   }
@@ -113,30 +117,30 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
 }
 
 // Changing a leaf that something recorded still depends on: that settles or expires first.
-void Engine::prepare_change(const AnyOp& op, std::span<const Tensor> inputs, std::span<const ValueId> values,
-                            SourceLocation where) {
+void Engine::prepare_change(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where) {
   Attributes attributes;
   std::vector<Meta> metas;
-  metas.reserve(values.size());
-  for (ValueId value : values) metas.push_back(tape_.values[value].meta);
+  metas.reserve(inputs.size());
+  for (const Tensor& input : inputs) metas.push_back(Access::handle(input)->meta);
   op.describe(attributes);
   const auto prepared = prepared_.get(op, attributes.text(), metas, Needs(), where);
+  if (prepared->updates.empty()) return;
   std::vector<StorageId> changed;
   for (int i : prepared->updates) {
-    const auto input = static_cast<std::size_t>(i);
-    const Handle* handle = Access::handle(inputs[input]);
+    Handle* handle = Access::handle(inputs[static_cast<std::size_t>(i)]);
     const auto refuse = [&](const std::string& what) {
       throw Error(absl::StrCat("[", std::string(op.name()), "] it changes input ", i, ", ", what, " (at ",
                                to_string(where), ")"));
     };
     if (!handle->leaf) refuse(absl::StrCat("which must be a leaf, but was computed at ", to_string(handle->where)));
-    const StorageId storage = tape_.values[values[input]].storage;
-    if (std::find(changed.begin(), changed.end(), storage) != changed.end()) {
+    store_number(handle, where);
+    handle->in_place = true;
+    if (std::find(changed.begin(), changed.end(), handle->storage) != changed.end()) {
       refuse("which is the same tensor as another input that it changes");
     }
-    changed.push_back(storage);
+    changed.push_back(handle->storage);
   }
-  if (changed.empty()) return;
+  if (updating_) return;
   settle_held(changed, false, op.name(), where);
   for (StorageId id : changed) {
     if (!storages_.has_bytes() || !storages_[id].pinned()) continue;
@@ -156,13 +160,13 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
       throw ShapeError(absl::StrCat("[backward] a loss must be one f32 number; this one has shape ",
                                     handle->meta.shape.to_string(), " (at ", to_string(where), ")"));
     }
-    if (!handle->requires_grad) {
-      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
-                               " depends on nothing that requires a gradient (at ", to_string(where), ")"));
-    }
     if (handle->no_graph != nullptr) {
       throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
                                " cannot go backward: ", *handle->no_graph, " (at ", to_string(where), ")"));
+    }
+    if (!handle->requires_grad) {
+      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
+                               " depends on nothing that requires a gradient (at ", to_string(where), ")"));
     }
     values.push_back(recorder_.value_of(handle, "backward", where));
   }
@@ -197,10 +201,10 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   advisor_.plan_rest(kept_buffers());
   if (options_.budget && !advisor_.follows_plan()) start_over();
   run_recorded();
-  lifetimes_.settle(settling, shared_text(absl::StrCat(
-                                  "backward at ", to_string(where),
-                                  " already went through its graph; pass retain_graph = true, or take both losses "
-                                  "together with backward({a, b})")));
+  lifetimes_.settle(
+      settling, text_once(absl::StrCat("backward at ", to_string(where),
+                                       " already went through its graph; pass retain_graph = true, or take both losses "
+                                       "together with backward({a, b})")));
   collect();
 }
 
@@ -413,8 +417,8 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
                         " was computed from, was changed by ", std::string(what), " at ", to_string(where));
   };
   for (Handle* handle : expiring) {
-    lifetimes_.expire(handle, shared_text(absl::StrCat("the value is gone: ", reason(handle),
-                                                       "; read it before, mark it with keep(), or detach() it")));
+    lifetimes_.expire(handle, text_once(absl::StrCat("the value is gone: ", reason(handle),
+                                                     "; read it before, mark it with keep(), or detach() it")));
   }
   // One after the other: what the first was computed from can go before the second has to be there.
   for (const auto& [buffer, handles] : settling) {
@@ -423,8 +427,8 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
     recorder_.hold({&storage, 1}, where);
     run_recorded();
     for (Handle* handle : handles) {
-      std::shared_ptr<const std::string> no_graph;
-      if (handle->requires_grad) no_graph = shared_text(absl::StrCat("its graph is gone: ", reason(handle)));
+      const std::string* no_graph = nullptr;
+      if (handle->requires_grad) no_graph = text_once(absl::StrCat("its graph is gone: ", reason(handle)));
       lifetimes_.settle({&handle, 1}, no_graph);
     }
     let_go();
@@ -449,8 +453,8 @@ void Engine::restart_if_idle(const AnyOp& op, SourceLocation where) {
   }
   const std::size_t size = tape_.graph.ops.size();
   if (tape_.open_nodes > 0) return;
-  if (tape_.under_no_grad && grad_enabled()) {
-    end_stretch({}, "the end of NoGrad", where);
+  if (tape_.under_no_grad == grad_enabled()) {
+    end_stretch({}, "the begin or end of NoGrad", where);
     return;
   }
   if (size < kLongStretch) return;
@@ -508,7 +512,7 @@ void Engine::abandon_step(const std::string& reason) {
     }
   }
   undo_.clear();
-  const auto text = shared_text(reason);
+  const auto text = text_once(reason);
   // Half-summed gradients are worse than none.
   for (Handle* leaf : graded_) {
     Handle* grad = std::exchange(leaf->grad, nullptr);

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "autograd/account.h"
@@ -108,11 +109,12 @@ class Engine {
   std::vector<StorageId> causes(std::span<const StorageId> changed) const;
   void end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
   void restart_if_idle(const AnyOp& op, SourceLocation where);
-  void prepare_change(const AnyOp& op, std::span<const Tensor> inputs, std::span<const ValueId> values,
-                      SourceLocation where);
+  void prepare_change(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
   void end_generation();
   void sweep();
   void abandon_step(const std::string& reason);
+  // The text, kept as long as the session: messages of loops are the same in each step.
+  const std::string* text_once(std::string text);
 
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);
@@ -143,6 +145,7 @@ class Engine {
   Account account_;
   Replay replay_;
   KeySequence keys_;
+  std::unordered_set<std::string> texts_;
 
   // What is under way.
   bool busy_ = false;                  // inside a call: what ends is taken back when it is over

@@ -18,30 +18,34 @@ class Handle {
  public:
   Engine* engine = nullptr;  // null once the session is gone
   int refs = 0;
+  std::uint32_t generation = 0;  // of the tape that `value` belongs to
+  ValueId value = kNone;
+  StorageId storage = kNone;  // of leaves and settled values; else found through `value`
   bool requires_grad = false;
   bool leaf = false;
   bool parameter = false;
   bool keep = false;
-  bool fixed = false;  // its bytes are changed in place by ops, so it never becomes a number
-  ValueId value = kNone;
-  StorageId storage = kNone;     // of leaves and settled values; else found through `value`
-  std::uint64_t generation = 0;  // of the tape that `value` belongs to
+  bool in_place = false;  // its bytes are changed by ops, so it never becomes a number
   Meta meta;
-  std::int64_t offset = 0;                      // of a view, into the storage
-  Handle* grad = nullptr;                       // of leaves: the accumulated gradient
-  std::unique_ptr<std::byte[]> number;          // the elements of a small value, plain
-  std::shared_ptr<const std::string> lost;      // why it can no longer be read
-  std::shared_ptr<const std::string> no_graph;  // why it can no longer go backward
+  std::int64_t offset = 0;              // of a view, into the storage
+  Handle* grad = nullptr;               // of leaves: the accumulated gradient
+  std::unique_ptr<std::byte[]> number;  // the elements of a small value, plain
+  // Kept by the engine, each text once, so that a list of values does not grow by them.
+  const std::string* lost = nullptr;      // why it can no longer be read
+  const std::string* no_graph = nullptr;  // why it can no longer go backward
   SourceLocation where;
   // The list of handles that it is on (lifetimes.h).
   Handle* previous = nullptr;
   Handle* next = nullptr;
 
   // Computed by the tape of this generation, and neither settled nor lost.
-  bool computed(std::uint64_t now) const {
+  bool computed(std::uint32_t now) const {
     return value != kNone && generation == now && storage == kNone && number == nullptr && lost == nullptr;
   }
 };
+
+// With the number's own allocation and the program's pointer a value in a list takes at most 256 bytes.
+static_assert(sizeof(Handle) <= 208);
 
 struct Access {
   static Tensor adopt(Handle* handle) {

@@ -196,7 +196,7 @@ std::vector<StorageId> Lifetimes::begin_settling(std::span<Handle* const> handle
   return settled;
 }
 
-void Lifetimes::settle(std::span<Handle* const> handles, std::shared_ptr<const std::string> no_graph) {
+void Lifetimes::settle(std::span<Handle* const> handles, const std::string* no_graph) {
   for (Handle* handle : handles) {
     Value& value = tape_.values[handle->value];
     handle->storage = value.storage;
@@ -210,10 +210,10 @@ void Lifetimes::settle(std::span<Handle* const> handles, std::shared_ptr<const s
   }
 }
 
-void Lifetimes::expire(Handle* handle, std::shared_ptr<const std::string> reason) {
+void Lifetimes::expire(Handle* handle, const std::string* reason) {
   Value& value = tape_.values[handle->value];
   handle->lost = reason;
-  handle->no_graph = std::move(reason);
+  handle->no_graph = reason;
   handle->value = kNone;
   value.handle = nullptr;
   leave(handle);
@@ -240,7 +240,7 @@ std::vector<bool> Lifetimes::waiting_nodes() const {
 bool Lifetimes::becomes_number(const Handle* handle) const {
   const Storage& storage = storages_[handle->storage];
   return handle->meta.bytes <= kNumberBytes && storage.origin == Origin::kCarried && storage.resident() &&
-         storage.category != Category::kGradients && storage.category != Category::kOptimizer && !handle->fixed &&
+         storage.category != Category::kGradients && storage.category != Category::kOptimizer && !handle->in_place &&
          !handle->parameter && handle->grad == nullptr && !(handle->leaf && handle->requires_grad) &&
          storage.reads == 0;
 }
@@ -279,7 +279,7 @@ std::vector<Handle*> Lifetimes::end_generation() {
   return leaves;
 }
 
-void Lifetimes::lose_computed(std::shared_ptr<const std::string> reason) {
+void Lifetimes::lose_computed(const std::string* reason) {
   while (computed_ != nullptr) {
     Handle* handle = computed_;
     handle->lost = reason;

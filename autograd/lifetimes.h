@@ -22,7 +22,7 @@ class Lifetimes {
   Lifetimes(const Lifetimes&) = delete;
   Lifetimes& operator=(const Lifetimes&) = delete;
 
-  std::uint64_t generation() const { return generation_; }
+  std::uint32_t generation() const { return generation_; }
   bool computed(const Handle* handle) const { return handle->computed(generation_); }
   StorageId storage_of(const Handle* handle) const;
 
@@ -59,8 +59,8 @@ class Lifetimes {
   // Ahead of the hold op: the bytes cannot be given up from here on.
   std::vector<StorageId> begin_settling(std::span<Handle* const> handles);
   // After it: the handles read bytes, and no longer the tape.
-  void settle(std::span<Handle* const> handles, std::shared_ptr<const std::string> no_graph);
-  void expire(Handle* handle, std::shared_ptr<const std::string> reason);
+  void settle(std::span<Handle* const> handles, const std::string* no_graph);
+  void expire(Handle* handle, const std::string* reason);
   // By node: whether a backward pass can still go through it.
   std::vector<bool> waiting_nodes() const;
 
@@ -77,7 +77,7 @@ class Lifetimes {
   // Values of the tape can no longer be read through it. Returns leaves that the tape held, to be released.
   std::vector<Handle*> end_generation();
   // What the present tape computes can no longer be read.
-  void lose_computed(std::shared_ptr<const std::string> reason);
+  void lose_computed(const std::string* reason);
 
  private:
   Handle* new_handle(const Meta& meta, SourceLocation where, Handle** list);
@@ -90,7 +90,7 @@ class Lifetimes {
   Engine* engine_;
   Tape& tape_;
   Storages& storages_;
-  std::uint64_t generation_ = 1;
+  std::uint32_t generation_ = 1;
   Handle* computed_ = nullptr;  // read through the tape
   Handle* stored_ = nullptr;    // read from a storage
   Handle* others_ = nullptr;    // numbers, and what is lost

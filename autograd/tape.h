@@ -86,8 +86,8 @@ struct Tape {
   std::vector<std::pair<OpId, BufferId>> ends;  // after this op nobody needed the buffer any more
   OpId executed = 0;                            // ops before this one have had their first run
   int alive_nodes = 0;
-  int open_nodes = 0;         // alive ones through which a backward pass may still go
-  bool under_no_grad = true;  // every op so far was called under NoGrad
+  int open_nodes = 0;          // alive ones through which a backward pass may still go
+  bool under_no_grad = false;  // the last op was called under NoGrad
 
   bool empty() const { return graph.ops.empty(); }
 };
