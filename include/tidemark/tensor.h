@@ -36,8 +36,8 @@ struct Access;
 class Number {
  public:
   template <class T>
-  requires std::is_arithmetic_v<T> Number(T value)
-      : value_(static_cast<double>(value)), whole_(std::is_integral_v<T>) {}  // NOLINT: converting by design
+  requires std::is_arithmetic_v<T> Number(T value)  // NOLINT: converting by design
+      : value_(static_cast<double>(value)), whole_(std::is_integral_v<T>) {}
   double value() const { return value_; }
   bool whole() const { return whole_; }
   std::int32_t integer(SourceLocation where) const {
