@@ -229,9 +229,17 @@ struct BatchNormUpdate {
       running_variance[c] = (1 - momentum) * running_variance[c] + momentum * (variance[c] * unbiased);
     }
   }
+
+  static std::vector<Sample> samples() {
+    using Fill = SampleInput::Fill;
+    const SampleInput any{Shape({6}), f32, Fill::kNormal, 0, false};
+    const SampleInput positive{Shape({6}), f32, Fill::kPositive, 0, false};
+    return {{"six channels", {any, positive, any, positive}, any_op(BatchNormUpdate{0.1f, 12})}};
+  }
 };
 
 std::vector<Sample> batch_norm_samples() { return BatchNorm::samples(); }
+std::vector<Sample> batch_norm_update_samples() { return BatchNormUpdate::samples(); }
 
 }  // namespace ops
 

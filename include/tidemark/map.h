@@ -13,7 +13,6 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -199,9 +198,8 @@ Tensor map(const Tensor& x, F function, const MapOptions& options = {},
 
 // y = f(x), and gx = gy * slope: called as slope(x) or slope(x, y), or slope_of_y(function) as function(y).
 template <class F, class S>
-requires(!std::convertible_to<S, const MapOptions&>) Tensor
-    map(const Tensor& x, F function, S slope, const MapOptions& options = {},
-        SourceLocation where = SourceLocation::current()) {
+Tensor map(const Tensor& x, F function, S slope, const MapOptions& options = {},
+           SourceLocation where = SourceLocation::current()) {
   return apply_one(std::make_shared<detail::MapOp<F, S>>(std::move(function), std::move(slope), options), {&x, 1},
                    where);
 }

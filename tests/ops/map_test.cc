@@ -144,6 +144,9 @@ TEST(Map, ErrorsNameTheCallAndItsName) {
   const std::string line = next_line();
   const std::string message = error_of([&] { (void)map(whole, kSoftsign, {.name = "softsign"}); });
   EXPECT_THAT(message, AllOf(HasSubstr("[softsign] x is [3] i32; it must be f32"), HasSubstr(line)));
+  MapOptions options{.name = "other"};
+  EXPECT_THAT(error_of([&] { (void)map(whole, kSoftsign, options); }), HasSubstr("[other]"));
+  EXPECT_THAT(error_of([&] { (void)map(whole, kSoftsign, kSoftsign, options); }), HasSubstr("[other]"));
 }
 
 TEST(Map, AThrownExceptionComesOut) {
