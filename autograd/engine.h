@@ -110,6 +110,7 @@ class Engine {
   void end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
   void restart_if_idle(const AnyOp& op, SourceLocation where);
   void prepare_change(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
+  void bring_back();
   void end_generation();
   void sweep();
   void abandon_step(const std::string& reason);

@@ -305,7 +305,7 @@ ValueId Recorder::saved_value(const Node& node, const Saved& saved) const {
   return node.inputs[index];
 }
 
-void Recorder::hold(std::span<const StorageId> storages, SourceLocation where) {
+void Recorder::hold(std::span<const StorageId> storages, std::string_view purpose, SourceLocation where) {
   Node node;
   node.kind = Node::Kind::kHold;
   node.where = where;
@@ -316,7 +316,7 @@ void Recorder::hold(std::span<const StorageId> storages, SourceLocation where) {
     tape_.values.push_back(std::move(value));
     node.reads.push_back(static_cast<ValueId>(tape_.values.size() - 1));
   }
-  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, "");
+  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, purpose);
 }
 
 void Recorder::leaf(StorageId storage, const Meta& meta, SourceLocation where) {

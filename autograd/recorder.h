@@ -50,8 +50,9 @@ class Recorder {
   // Appends the node, and its op to the graph. `attributes` tell apart what the rest of the node does not.
   NodeId append(Node node, scheduler::Phase phase, std::int64_t scratch, Work work, Overwrites overwrites,
                 std::string_view attributes);
-  // These have to be in memory at this point of the program.
-  void hold(std::span<const StorageId> storages, SourceLocation where);
+  // These have to be in memory at this point of the program. What for is a part of the signature: what is settled here
+  // stays in memory, and what is only read here does not.
+  void hold(std::span<const StorageId> storages, std::string_view purpose, SourceLocation where);
   // The storage's bytes begin here.
   void leaf(StorageId storage, const Meta& meta, SourceLocation where);
   BufferId buffer_of(StorageId storage);

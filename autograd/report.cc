@@ -82,6 +82,13 @@ scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
     if (tape_.wires[b] != kNone) buffers[static_cast<std::size_t>(tape_.wires[b])] = static_cast<BufferId>(b);
   }
   if (!options_.budget) keep_what_is_held(graph);
+  // What was settled is not computed again: what it was computed from may have changed since.
+  for (scheduler::Op& op : graph.ops) {
+    for (BufferId buffer : op.writes) {
+      const Storage& storage = storages_[tape_.buffer_storage[buffer]];
+      if (!storage.reproducible() && storage.category != Category::kGradients) op.once = true;
+    }
+  }
   const auto wire = [&](BufferId& buffer) { buffer = tape_.wires[buffer]; };
   std::vector<scheduler::Buffer> wired;
   wired.reserve(buffers.size());
