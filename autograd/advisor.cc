@@ -47,6 +47,17 @@ std::vector<bool> written(const Graph& graph) {
   return result;
 }
 
+// From the middle of a step there may be no way to another one's end: what that one needs is gone.
+template <class Make>
+std::optional<Plan> plan_from(const std::optional<Start>& start, Make&& make) {
+  try {
+    return make();
+  } catch (const Error&) {
+    if (!start) throw;
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 Advisor::Advisor(const Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed)
@@ -131,9 +142,9 @@ std::optional<Plan> Advisor::make_plan(const Graph& graph, std::int64_t room, co
   const auto began = Clock::now();
   std::optional<Plan> plan;
   if (limited_) {
-    plan = scheduler::try_plan(graph, room, {.seed = seed_, .start = start});
+    plan = plan_from(start, [&] { return scheduler::try_plan(graph, room, {.seed = seed_, .start = start}); });
   } else {
-    plan = scheduler::plan_without_recomputation(graph, start);
+    plan = plan_from(start, [&] { return std::optional(scheduler::plan_without_recomputation(graph, start)); });
   }
   ++planning_.plans;
   planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
