@@ -194,7 +194,7 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   std::sort(held.begin(), held.end(),
             [&](StorageId a, StorageId b) { return storages_[a].buffer < storages_[b].buffer; });
   for (StorageId storage : lifetimes_.begin_settling(settling)) advisor_.pin(storages_[storage].buffer);
-  recorder_.hold(held, "gradients", where);
+  recorder_.hold(held, Recorder::HoldFor::kSettling, where);
   complete_ = true;
   if (!advisor_.begun()) begin_step();
   enter_inputs();
@@ -330,7 +330,7 @@ void Engine::let_go() {
   collect();
   while (!letting_go_.empty()) {
     const std::vector<StorageId> gone = std::exchange(letting_go_, {});
-    recorder_.hold(gone, "last use", {});
+    recorder_.hold(gone, Recorder::HoldFor::kLastUse, {});
     run_recorded();
     for (StorageId id : gone) {
       replay_.run(advisor_.release(storages_[id].buffer).steps, 0);
@@ -424,7 +424,7 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
   for (const auto& [buffer, handles] : settling) {
     const StorageId storage = tape_.buffer_storage[buffer];
     for (StorageId settled : lifetimes_.begin_settling(handles)) advisor_.pin(storages_[settled].buffer);
-    recorder_.hold({&storage, 1}, "settled", where);
+    recorder_.hold({&storage, 1}, Recorder::HoldFor::kSettling, where);
     run_recorded();
     for (Handle* handle : handles) {
       const std::string* no_graph = nullptr;
@@ -473,7 +473,7 @@ void Engine::bring_back() {
     if (!storage.reproducible() && storage.handles > 0 && !storage.resident()) missing.push_back(id);
   }
   if (missing.empty()) return;
-  recorder_.hold(missing, "kept", {});
+  recorder_.hold(missing, Recorder::HoldFor::kRead, {});
   run_recorded();
 }
 

@@ -128,7 +128,7 @@ void Engine::read(Handle* handle, void* out, std::int64_t bytes, SourceLocation 
   const StorageId storage = lifetimes_.storage_of(handle);
   // A read is an op, so that a plan of the step knows that the value is wanted here.
   if (computed || !storages_[storage].resident()) {
-    recorder_.hold({&storage, 1}, "read", where);
+    recorder_.hold({&storage, 1}, Recorder::HoldFor::kRead, where);
     run_recorded();
   }
   const std::int64_t offset = computed ? tape_.values[handle->value].offset : handle->offset;

@@ -305,9 +305,10 @@ ValueId Recorder::saved_value(const Node& node, const Saved& saved) const {
   return node.inputs[index];
 }
 
-void Recorder::hold(std::span<const StorageId> storages, std::string_view purpose, SourceLocation where) {
+void Recorder::hold(std::span<const StorageId> storages, HoldFor purpose, SourceLocation where) {
   Node node;
   node.kind = Node::Kind::kHold;
+  node.settles = purpose == HoldFor::kSettling;
   node.where = where;
   for (StorageId storage : storages) {
     Value value;
@@ -316,7 +317,7 @@ void Recorder::hold(std::span<const StorageId> storages, std::string_view purpos
     tape_.values.push_back(std::move(value));
     node.reads.push_back(static_cast<ValueId>(tape_.values.size() - 1));
   }
-  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, purpose);
+  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, absl::StrCat(static_cast<int>(purpose)));
 }
 
 void Recorder::leaf(StorageId storage, const Meta& meta, SourceLocation where) {

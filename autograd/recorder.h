@@ -52,7 +52,8 @@ class Recorder {
                 std::string_view attributes);
   // These have to be in memory at this point of the program. What for is a part of the signature: what is settled here
   // stays in memory, and what is only read here does not.
-  void hold(std::span<const StorageId> storages, std::string_view purpose, SourceLocation where);
+  enum class HoldFor : std::uint8_t { kRead, kLastUse, kSettling };
+  void hold(std::span<const StorageId> storages, HoldFor purpose, SourceLocation where);
   // The storage's bytes begin here.
   void leaf(StorageId storage, const Meta& meta, SourceLocation where);
   BufferId buffer_of(StorageId storage);

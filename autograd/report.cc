@@ -82,12 +82,17 @@ scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
     if (tape_.wires[b] != kNone) buffers[static_cast<std::size_t>(tape_.wires[b])] = static_cast<BufferId>(b);
   }
   if (!options_.budget) keep_what_is_held(graph);
-  // What was settled is not computed again: what it was computed from may have changed since.
-  for (scheduler::Op& op : graph.ops) {
-    for (BufferId buffer : op.writes) {
-      const Storage& storage = storages_[tape_.buffer_storage[buffer]];
-      if (!storage.reproducible() && storage.category != Category::kGradients) op.once = true;
-    }
+  // What has settled is not computed again, as what it was computed from may change: to a plan that is an update.
+  const auto settled = [&](BufferId buffer) {
+    const Storage& storage = storages_[tape_.buffer_storage[buffer]];
+    return !storage.reproducible() && storage.category != Category::kGradients && !graph.buffers[buffer].pinned;
+  };
+  for (const Node& node : tape_.nodes) {
+    if (!node.settles) continue;
+    scheduler::Op& hold = graph.ops[node.op];
+    const auto at = std::stable_partition(hold.reads.begin(), hold.reads.end(), [&](BufferId b) { return !settled(b); });
+    hold.updates.assign(at, hold.reads.end());
+    hold.reads.erase(at, hold.reads.end());
   }
   const auto wire = [&](BufferId& buffer) { buffer = tape_.wires[buffer]; };
   std::vector<scheduler::Buffer> wired;

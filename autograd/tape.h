@@ -55,6 +55,7 @@ struct Node {
   bool alive = false;    // a handle or an alive consumer can reach it
   bool ran = false;
   bool accumulate = false;  // kPart: adds to what it updates
+  bool settles = false;     // kHold: what it reads stays in memory, and is not computed again
   int part = 0;
   int uses = 0;  // handles on outputs, and alive consumers
   int replays = 0;
