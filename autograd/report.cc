@@ -90,7 +90,8 @@ scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
   for (const Node& node : tape_.nodes) {
     if (!node.settles) continue;
     scheduler::Op& hold = graph.ops[node.op];
-    const auto at = std::stable_partition(hold.reads.begin(), hold.reads.end(), [&](BufferId b) { return !settled(b); });
+    const auto at =
+        std::stable_partition(hold.reads.begin(), hold.reads.end(), [&](BufferId b) { return !settled(b); });
     hold.updates.assign(at, hold.reads.end());
     hold.reads.erase(at, hold.reads.end());
   }

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/core/sanitized.h"
 #include "tests/tools/command.h"
 #include "tidemark/models.h"
 #include "tidemark/optim.h"
@@ -29,12 +30,6 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using Json = nlohmann::json;
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 class CommandTest : public ::testing::Test {
  protected:
@@ -226,7 +221,7 @@ TEST_P(BudgetTest, ChangesNoBit) {
     }
     // What the process takes besides: the program itself, generated code and the tape (docs/memory.md).
     const Json& summary = limited.back();
-    if (!kSanitized) {
+    if (!test::kSanitized) {
       EXPECT_LE(summary.at("rss_peak_bytes").get<std::int64_t>(),
                 budget + (14 << 20) + (96 << 10) * summary.at("primitives").get<std::int64_t>() +
                     (4 << 10) * summary.at("ops").get<std::int64_t>());
