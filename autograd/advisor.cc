@@ -169,7 +169,7 @@ const Plan* Advisor::plan_for(Known& known, std::int64_t room) {
     planning_.replan_reason = absl::StrCat("the room of the step went from ", before, " to ", format_bytes(room));
     // Room that shrinks goes on shrinking: a plan for a little less holds for a while.
     if (best == nullptr) {
-      rooms.insert(rooms.begin(), (room - room / 32) / memory::Extents::kAlignment * memory::Extents::kAlignment);
+      rooms.insert(rooms.begin(), (room - room / 32) / core::Extents::kAlignment * core::Extents::kAlignment);
     }
   }
   for (const std::int64_t each : rooms) {

@@ -12,7 +12,7 @@
 namespace tidemark::detail {
 namespace {
 
-using memory::Extents;
+using core::Extents;
 
 // Leaves made by the same line, of the same bytes, are likely to be the same thing in each step.
 std::uint64_t leaf_key(const Meta& meta, SourceLocation where) {

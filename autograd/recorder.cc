@@ -11,7 +11,7 @@
 namespace tidemark::detail {
 namespace {
 
-using memory::Extents;
+using core::Extents;
 
 // Rates that turn work into seconds. Only their ratio and order of magnitude matter: they weigh recomputing a
 // convolution against recomputing an activation function. Constants, so that plans do not depend on the day's load.
@@ -48,8 +48,8 @@ class Signature {
 };
 
 std::string op_name(const Node& node) {
-  static constexpr const char* kNames[] = {"",     ".backward", "reorder", "gradient sum", "gradient accumulation",
-                                           "fill", "hold",      "leaf",    "number"};
+  static constexpr const char* kNames[] = {"",     ".backward",   "reorder", "gradient sum", "gradient accumulation",
+                                           "fill", "held values", "leaf",    "number"};
   return absl::StrCat(node.any_op == nullptr ? "" : std::string(node.any_op->name()),
                       kNames[static_cast<std::size_t>(node.kind)]);
 }

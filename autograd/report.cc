@@ -39,7 +39,7 @@ std::string Engine::pinned_by_category(const scheduler::Shortage& shortage) cons
   };
   for (const Storage& storage : storages_.all()) {
     if (storage.reproducible() || !storage.resident() || input(storage.buffer)) continue;
-    const std::int64_t rounded = memory::Extents::round_up(storage.bytes);
+    const std::int64_t rounded = core::Extents::round_up(storage.bytes);
     bytes[static_cast<std::size_t>(storage.category)] += rounded;
     others -= rounded;
   }
@@ -119,11 +119,11 @@ scheduler::Graph Engine::real_graph(const Tape& tape) const {
   graph.keep = kept_buffers();
   for (std::size_t b = 0; b < tape.buffer_storage.size(); ++b) {
     if (graph.buffers[b].pinned)
-      graph.buffers[b].bytes = memory::Extents::round_up(storages_[tape.buffer_storage[b]].bytes);
+      graph.buffers[b].bytes = core::Extents::round_up(storages_[tape.buffer_storage[b]].bytes);
   }
   for (const Storage& storage : storages_.all()) {
     if (storage.reproducible() || !storage.resident() || storage.buffer != kNone) continue;
-    graph.buffers.push_back({memory::Extents::round_up(storage.bytes), storage.name, true});
+    graph.buffers.push_back({core::Extents::round_up(storage.bytes), storage.name, true});
   }
   return graph;
 }
@@ -211,23 +211,24 @@ void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
     absl::StrAppend(&text, "\n  besides   what it takes to compute its inputs again");
   }
   std::int64_t needed = shortage.needed;
-  bool exact = false;
+  BudgetError::Needed figure = BudgetError::Needed::kAtLeast;
   std::optional<Advisor::Smallest> smallest;
   if (options_.budget && shortage.op != kNone) smallest = advisor_.smallest_room(kept_buffers(), complete_);
   if (smallest && storages_.pinned_end() + smallest->room > *options_.budget) {
     needed = storages_.pinned_end() + smallest->room;
-    exact = true;
-    absl::StrAppend(&text, "\n  help: the smallest budget for this step is ", format_bytes_up(needed));
+    figure = smallest->exact ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned;
+    absl::StrAppend(&text, "\n  help: the smallest budget ", smallest->exact ? "" : "planned ", "for this step is ",
+                    format_bytes_up(needed));
   } else {
-    std::string figure = format_bytes_up(needed);
-    if (figure == limit) figure = absl::StrCat(needed, " B");  // the same to one decimal
-    absl::StrAppend(&text, "\n  help: this step takes at least ", figure, " up to here");
+    std::string least = format_bytes_up(needed);
+    if (least == limit) least = absl::StrCat(needed, " B");  // the same to one decimal
+    absl::StrAppend(&text, "\n  help: this step takes at least ", least, " up to here");
     if (options_.budget) absl::StrAppend(&text, "; smallest_budget() tells the whole before the first step");
   }
   absl::StrAppend(
       &text, options_.budget ? "; give it a larger budget, or make the batch smaller" : "; make the batch smaller");
   abandon_step(absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it"));
-  throw BudgetError(text, needed, exact);
+  throw BudgetError(text, needed, figure);
 }
 
 }  // namespace detail

@@ -18,7 +18,7 @@ thread_local Session* innermost = nullptr;
 }  // namespace
 
 Session::Session(SessionOptions options) : outer_(innermost) {
-  if (options.budget && *options.budget < memory::Extents::kAlignment) {
+  if (options.budget && *options.budget < core::Extents::kAlignment) {
     throw Error(absl::StrCat("a budget of ", *options.budget, " bytes holds nothing; state it in bytes, e.g. 512_MiB"));
   }
   if (options.threads < 0 || options.threads > 1024) {
@@ -55,7 +55,7 @@ void Session::set_step(std::int64_t step) { engine_->set_step(step); }
 std::int64_t smallest_budget(SessionOptions options, const std::function<void()>& program) {
   options.dry_run = true;
   std::int64_t refused = 0;
-  std::int64_t budget = memory::Extents::kAlignment;
+  std::int64_t budget = core::Extents::kAlignment;
   // Nothing where the budget holds the program, else what the refusal says.
   const auto refusal = [&](std::int64_t bytes) -> std::optional<BudgetError> {
     options.budget = bytes;
@@ -67,16 +67,16 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
     }
     return std::nullopt;
   };
-  const auto whole = [](std::int64_t bytes) { return memory::Extents::round_up(bytes); };
-  bool exact = false;
+  const auto whole = [](std::int64_t bytes) { return core::Extents::round_up(bytes); };
+  bool planned = false;
   while (const auto error = refusal(budget)) {
     refused = budget;
-    exact = error->exact() && error->needed_bytes() > budget;
-    budget =
-        whole(exact ? error->needed_bytes() : std::max<std::int64_t>(error->needed_bytes(), budget + budget / 32 + 1));
+    planned = error->planned() && error->needed_bytes() > budget;
+    budget = whole(planned ? error->needed_bytes()
+                           : std::max<std::int64_t>(error->needed_bytes(), budget + budget / 32 + 1));
   }
   // What the last refusal named was planned, and is the smallest; else the truth lies between the two.
-  while (!exact && budget - refused > std::max(memory::Extents::kAlignment, budget / 256)) {
+  while (!planned && budget - refused > std::max(core::Extents::kAlignment, budget / 256)) {
     const std::int64_t middle = whole(refused + (budget - refused) / 2);
     (refusal(middle) ? refused : budget) = middle;
   }

@@ -8,7 +8,7 @@
 
 namespace tidemark::detail {
 
-using memory::Extents;
+using core::Extents;
 
 Storages::Storages(std::optional<std::int64_t> budget, bool dry_run)
     : dry_run_(dry_run), arena_(dry_run ? memory::Arena::without_memory(budget) : memory::Arena(budget)) {}

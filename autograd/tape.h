@@ -69,8 +69,9 @@ struct Node {
   absl::InlinedVector<ValueId, 4> reads;          // as the kernel takes them
   absl::InlinedVector<ValueId, 2> updates;        // changed in place
   absl::InlinedVector<ValueId, 2> outputs;
-  absl::InlinedVector<StorageId, 4> saved;    // storages whose `reads` this node holds while it may go backward
-  absl::InlinedVector<StorageId, 2> sources;  // persistent storages that a replay of it reads, while it is alive
+  absl::InlinedVector<StorageId, 4> saved;  // storages whose `reads` this node holds while it may go backward
+  absl::InlinedVector<StorageId, 2>
+      sources;  // what no op can produce again and a replay of it reads, while it is alive
   RngKey key;
   SourceLocation where;
 };

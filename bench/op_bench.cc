@@ -52,7 +52,7 @@ const std::vector<Usual>& usual() {
 // A value in an arena of its own, so on huge pages.
 class Value {
  public:
-  Value(const Meta& meta, std::uint64_t seed) : arena_(memory::Extents::round_up(meta.bytes + 1)), meta_(meta) {
+  Value(const Meta& meta, std::uint64_t seed) : arena_(core::Extents::round_up(meta.bytes + 1)), meta_(meta) {
     arena_.place(0, meta.bytes + 1, 0, Category::kActivations);
     std::memset(arena_.at(0), 0, static_cast<std::size_t>(meta.bytes));
     if (meta.dtype == f32) compute::random_normal({seed, 1}, 0, meta.bytes / size_of(f32), data<float>());

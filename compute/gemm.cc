@@ -71,8 +71,8 @@ struct Grid {
     double best = 0;
     for (std::int64_t d = 1; d <= team; ++d) {
       if (team % d != 0 || (method != GemmMethod::kPacked && d > 1)) continue;
-      const std::int64_t r = round_up_to((g.m + d - 1) / d, kMaxTileRows);
-      const std::int64_t c = round_up_to((g.n + team / d - 1) / (team / d), unit);
+      const std::int64_t r = round_up((g.m + d - 1) / d, kMaxTileRows);
+      const std::int64_t c = round_up((g.n + team / d - 1) / (team / d), unit);
       // The largest piece's arithmetic, and what packing costs beside it.
       const double cost = static_cast<double>(r) * static_cast<double>(c) + 16.0 * static_cast<double>(r + c);
       if (best == 0 || cost < best) {

@@ -34,7 +34,7 @@ HWY_INLINE std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D()
 
 // How far apart the packed columns lie in the panel that starts at `column` of `columns`: whole vectors, at most three.
 HWY_INLINE std::int64_t panel_width(std::int64_t columns, std::int64_t column) {
-  return std::min(kTileVectors * lanes(), round_up_to(columns - column, lanes()));
+  return std::min(kTileVectors * lanes(), round_up(columns - column, lanes()));
 }
 
 // target[p * unit + r] = source[r * ld + p] for r < rows, zero for the other r < unit: rows become columns.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "compute/gemm.h"
+#include "core/round_up.h"
 
 namespace tidemark::compute {
 
@@ -41,16 +42,16 @@ inline GemmMethod method_of(const Gemm& g) {
   return g.transpose_b ? GemmMethod::kDots : GemmMethod::kRows;
 }
 
-inline std::int64_t round_up_to(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+using core::round_up;
 
 // Floats of packed B; packed A follows them.
 inline std::int64_t packed_b_floats(const Gemm& g) {
-  return std::min(round_up_to(g.n, kMaxTileColumns), kBlockColumns) * std::min(g.k, kBlockDepth);
+  return std::min(round_up(g.n, kMaxTileColumns), kBlockColumns) * std::min(g.k, kBlockDepth);
 }
 
 inline std::int64_t packed_floats(const Gemm& g) {
-  const std::int64_t rows = std::min(round_up_to(g.m, kMaxTileRows), kBlockRows);
-  return round_up_to(packed_b_floats(g) + rows * std::min(g.k, kBlockDepth), 16);
+  const std::int64_t rows = std::min(round_up(g.m, kMaxTileRows), kBlockRows);
+  return round_up(packed_b_floats(g) + rows * std::min(g.k, kBlockDepth), 16);
 }
 
 }  // namespace tidemark::compute

@@ -11,6 +11,8 @@
 #include <optional>
 #include <vector>
 
+#include "core/round_up.h"
+
 namespace tidemark::compute {
 namespace {
 
@@ -18,8 +20,6 @@ constexpr std::size_t kKernelCapacity = 1024;
 // oneDNN keeps its own cache of generated code, also for primitives nested in others: room for those beside ours.
 constexpr int kPrimitiveCapacity = 1280;
 constexpr std::int64_t kAlignment = 64;
-
-std::int64_t round_up(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 dnnl::memory::data_type to_onednn(DType dtype) {
   switch (dtype) {
@@ -276,7 +276,7 @@ std::shared_ptr<const Kernel> Machine::kernel(const std::string& key, const std:
   }
   const TeamSize team(impl.threads);
   Kernel made = make();
-  made.scratch = round_up(made.scratchpad) + round_up(made.hidden);
+  made.scratch = core::round_up(made.scratchpad, kAlignment) + core::round_up(made.hidden, kAlignment);
   ++impl.made;
   impl.recent.push_front({key, std::make_shared<const Kernel>(std::move(made))});
   impl.kernels.emplace(impl.recent.front().key, impl.recent.begin());

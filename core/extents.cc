@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace tidemark::memory {
+namespace tidemark::core {
 
 Extents::Extents(std::int64_t limit) : limit_(limit) {
   if (limit > 0) add_hole(0, limit);
@@ -79,4 +79,4 @@ std::int64_t Extents::end() const {
   return blocks_.empty() ? 0 : blocks_.rbegin()->first + blocks_.rbegin()->second.bytes;
 }
 
-}  // namespace tidemark::memory
+}  // namespace tidemark::core

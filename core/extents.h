@@ -9,15 +9,15 @@
 #include <set>
 #include <utility>
 
-namespace tidemark::memory {
+#include "core/round_up.h"
+
+namespace tidemark::core {
 
 class Extents {
  public:
   static constexpr std::int64_t kAlignment = 64;
   static constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max() / 4;
-  static constexpr std::int64_t round_up(std::int64_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  }
+  static constexpr std::int64_t round_up(std::int64_t bytes) { return core::round_up(bytes, kAlignment); }
 
   struct Block {
     std::int64_t bytes = 0;  // rounded up to kAlignment
@@ -60,4 +60,4 @@ class Extents {
   std::set<std::pair<std::int64_t, std::int64_t>> by_size_;  // (bytes, offset)
 };
 
-}  // namespace tidemark::memory
+}  // namespace tidemark::core

@@ -22,6 +22,8 @@
 
 namespace tidemark::memory {
 
+using core::Extents;
+
 class Arena {
  public:
   // `budget` in bytes; the part of it past the last multiple of 64 cannot be used. Without a budget a virtual range of

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/round_up.h"
 #include "tidemark/op.h"
 
 namespace tidemark::ops {
@@ -61,6 +62,6 @@ inline void require_eps(const Prep& prep, float eps) {
 
 inline double as_double(std::int64_t n) { return static_cast<double>(n); }
 
-inline std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+using core::round_up;
 
 }  // namespace tidemark::ops

@@ -9,8 +9,8 @@
 
 namespace tidemark::scheduler {
 
-inline constexpr std::int64_t kFineUnits = memory::Extents::kAlignment;  // of a byte
-inline constexpr std::int64_t kMostFineBytes = std::int64_t{1} << 46;    // so that products stay in range
+inline constexpr std::int64_t kFineUnits = core::Extents::kAlignment;  // of a byte
+inline constexpr std::int64_t kMostFineBytes = std::int64_t{1} << 46;  // so that products stay in range
 
 // Whether a size is odd, and all sizes together are small enough.
 bool has_odd_sizes(const Graph& graph);

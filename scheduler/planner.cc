@@ -77,7 +77,7 @@ class Planner {
                           format_bytes(budget / units_) + " (" + std::to_string(budget / units_) +
                           " bytes): the smallest budget planned is " + format_bytes(bytes) + " (" +
                           std::to_string(bytes) + " bytes)" + (exact ? ", and no smaller one is possible" : ""),
-                      bytes, exact);
+                      bytes, exact ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
   }
 
  private:

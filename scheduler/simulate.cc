@@ -10,9 +10,9 @@
 namespace tidemark::scheduler {
 namespace {
 
-class Machine {
+class Simulator {
  public:
-  Machine(const Graph& graph, const Plan& plan, const std::optional<Start>& start)
+  Simulator(const Graph& graph, const Plan& plan, const std::optional<Start>& start)
       : graph_(graph),
         plan_(plan),
         program_(compile(graph, start)),
@@ -259,7 +259,7 @@ class Machine {
 }  // namespace
 
 Simulation simulate(const Graph& graph, const Plan& plan, const std::optional<Start>& start) {
-  return Machine(graph, plan, start).run();
+  return Simulator(graph, plan, start).run();
 }
 
 void set_figures(Plan& plan, const Graph& graph, const std::optional<Start>& start) {

@@ -32,7 +32,7 @@ Plan run_once(const Graph& graph, const std::optional<Start>& start) {
   plan.steps = emit(program, schedule);
   const std::int64_t live = simulate(graph, plan, start).live_peak;
   std::int64_t limit = std::max(live + live / kSpare, end_at_start(program, start));
-  for (;; limit += limit / kSpare + memory::Extents::kAlignment) {
+  for (;; limit += limit / kSpare + core::Extents::kAlignment) {
     auto placed = place(program, plan.steps, limit, start);
     if (!placed) continue;
     plan.placed = true;

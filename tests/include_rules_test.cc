@@ -54,7 +54,7 @@ const std::map<std::string, Rule>& rules() {
       {"autograd", {{"tidemark/", "core/", "scheduler/", "memory/", "compute/"}, {"absl/"}}},
       {"ops",
        {{"tidemark/op.h", "tidemark/ops.h", "tidemark/map.h", "tidemark/tensor.h", "tidemark/error.h",
-         "tidemark/units.h", "compute/"},
+         "tidemark/units.h", "core/", "compute/"},
         {"absl/", "hwy/", "oneapi/"}}},
       {"optim", {{"tidemark/", "compute/"}, {"absl/", "hwy/"}}},
       {"nn", {{"tidemark/"}, {"absl/"}}},

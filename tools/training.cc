@@ -130,14 +130,15 @@ void require_feasible(const Workload& workload, const OptimizerOptions& optimize
   } catch (const BudgetError& error) {
     std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
                        "\n  help: the smallest budget " + (error.exact() ? "" : "planned ") + "for this step is " +
-                       format_bytes(error.needed_bytes()) + ", " + std::to_string(error.needed_bytes()) + " bytes";
+                       format_bytes_up(error.needed_bytes()) + ", " + std::to_string(error.needed_bytes()) + " bytes";
     if (batch > 1) {
       const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
       const std::string less = format_bytes(half);
       text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
               (less == format_bytes(error.needed_bytes()) ? std::to_string(half) + " bytes" : less) + ")";
     }
-    throw BudgetError(text, error.needed_bytes(), error.exact());
+    throw BudgetError(text, error.needed_bytes(),
+                      error.exact() ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
   }
 }
 

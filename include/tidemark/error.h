@@ -30,18 +30,21 @@ class ShapeError : public Error {
   using Error::Error;
 };
 
-// The budget cannot hold what the step needs. `needed_bytes` is the smallest budget known to be
-// required; `exact` tells whether that figure was planned (true) or is a lower limit ("at least").
+// The budget cannot hold what the step needs. needed_bytes() is a budget that does where planned() holds, else only
+// what it takes at least, as far as the step is known. exact(): no smaller budget is possible.
 class BudgetError : public Error {
  public:
-  BudgetError(const std::string& what, long long needed_bytes, bool exact)
-      : Error(what), needed_bytes_(needed_bytes), exact_(exact) {}
+  enum class Needed { kAtLeast, kPlanned, kExactly };
+
+  BudgetError(const std::string& what, long long needed_bytes, Needed needed)
+      : Error(what), needed_bytes_(needed_bytes), needed_(needed) {}
   long long needed_bytes() const { return needed_bytes_; }
-  bool exact() const { return exact_; }
+  bool planned() const { return needed_ != Needed::kAtLeast; }
+  bool exact() const { return needed_ == Needed::kExactly; }
 
  private:
   long long needed_bytes_;
-  bool exact_;
+  Needed needed_;
 };
 
 // A data, graph or model file that is missing or damaged. Names the file and the byte.

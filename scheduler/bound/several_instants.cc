@@ -46,7 +46,7 @@ class Spans {
   void ascend(int rounds, double enough, std::int64_t work, std::int64_t each) {
     constexpr int kPatience = 3;
     constexpr double kAim = 0.1;  // above the best, in parts of what is enough
-    for (int round = 0; round < rounds && best_ < enough && work_ < work && !settled_; ++round) {
+    for (int round = 0; round < rounds && best_ < enough && work_ < work && !exhausted_; ++round) {
       const double bound = measure(each);
       if (bound > best_) {
         if (bound > best_ * (1 + 1e-4)) stale_ = 0;
@@ -63,7 +63,7 @@ class Spans {
   }
 
   double best() const { return best_; }
-  bool settled() const { return settled_; }  // no link is broken, so no charges are better
+  bool exhausted() const { return exhausted_; }  // no link is broken, so no charges are better
   std::int64_t work() const { return work_; }
   const std::vector<OpId>& instants() const { return instants_; }
 
@@ -123,8 +123,8 @@ class Spans {
     };
     double square = 0;
     each([&](double&, int, double weight) { square += weight; });
-    settled_ = square <= 0;
-    if (settled_) return;
+    exhausted_ = square <= 0;
+    if (exhausted_) return;
     each([&](double& charge, int way, double weight) {
       charge = std::max(0.0, charge + way * weight * distance / square);
     });
@@ -141,7 +141,7 @@ class Spans {
   double best_ = 0;
   double pace_ = 1;
   int stale_ = 0;
-  bool settled_ = false;
+  bool exhausted_ = false;
   std::int64_t work_ = 0;
 };
 
@@ -187,7 +187,7 @@ class Joint {
       open.push_back({t, std::make_unique<Spans>(now, t)});
     };
     const auto keep_best = [&](std::size_t most) {
-      std::erase_if(open, [&](const Candidate& c) { return c.spans->settled() && c.spans->best() <= now.best(); });
+      std::erase_if(open, [&](const Candidate& c) { return c.spans->exhausted() && c.spans->best() <= now.best(); });
       std::stable_sort(open.begin(), open.end(),
                        [](const Candidate& a, const Candidate& b) { return a.spans->best() > b.spans->best(); });
       open.resize(std::min(most, open.size()));

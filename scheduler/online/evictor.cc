@@ -28,7 +28,7 @@ Evictor::Evictor(const Graph& graph, std::int64_t budget, const Start& start) : 
     check_known(p.buffer, "the start");
     ingest_new(p.buffer);
     const BufferState& state = at(p.buffer);
-    const bool aligned = p.offset % memory::Extents::kAlignment == 0;
+    const bool aligned = p.offset % core::Extents::kAlignment == 0;
     if (state.resident || (state.bytes > 0 && !(aligned && occupancy_.is_free(p.offset, state.bytes)))) {
       throw Error("online: the start has no room for " + describe_buffer(graph_, p.buffer) + " at offset " +
                   std::to_string(p.offset));
@@ -50,7 +50,7 @@ void Evictor::ingest_buffers() { buffers_.resize(std::max(buffers_.size(), graph
 // What a refused call left unwritten may be of another size by now.
 void Evictor::ingest_new(BufferId b) {
   at(b).bytes = graph_.buffers[static_cast<std::size_t>(b)].bytes;
-  at(b).fixed = graph_.buffers[static_cast<std::size_t>(b)].pinned;
+  at(b).in_pinned_zone = graph_.buffers[static_cast<std::size_t>(b)].pinned;
 }
 
 void Evictor::check_known(BufferId b, const std::string& who) const {
@@ -387,7 +387,7 @@ void Evictor::commit_updates(OpId op) {
 // In memory, and whatever else is discarded, it stays there.
 bool Evictor::counted_as_pinned(BufferId b) const {
   const BufferState& state = at(b);
-  return state.resident && (state.fixed || state.pinned || (!state.released && !recomputable(b)));
+  return state.resident && (state.in_pinned_zone || state.pinned || (!state.released && !recomputable(b)));
 }
 
 // The bytes of outputs that need no room of their own, at most.
@@ -398,7 +398,7 @@ std::int64_t Evictor::overwritable(OpId id, std::span<const BufferId> releases) 
     const bool able = std::any_of(op.overwrites.begin(), op.overwrites.end(), [&](const auto& pair) {
       return pair.second == w && may_overwrite(op, pair, releases);
     });
-    if (able) bytes += memory::Extents::round_up(at(w).bytes);
+    if (able) bytes += core::Extents::round_up(at(w).bytes);
   }
   return bytes;
 }
@@ -407,8 +407,8 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
                            std::int64_t scratch) const {
   Shortage result;
   result.op = op;
-  result.scratch = memory::Extents::round_up(scratch);
-  const auto rounded = [&](BufferId b) { return memory::Extents::round_up(at(b).bytes); };
+  result.scratch = core::Extents::round_up(scratch);
+  const auto rounded = [&](BufferId b) { return core::Extents::round_up(at(b).bytes); };
   for (BufferId b : reads) result.inputs += rounded(b);
   for (BufferId b : writes) result.outputs += rounded(b);
   for (BufferId b : resident_) {
@@ -420,7 +420,7 @@ Shortage Evictor::shortage(OpId op, std::span<const BufferId> reads, std::span<c
 
 // Where the op itself would fit, computing again what it reads does not, by how much is not known.
 Shortage Evictor::more_than_there_was(Shortage result) const {
-  result.needed = std::max(result.needed, occupancy_.limit() + memory::Extents::kAlignment);
+  result.needed = std::max(result.needed, occupancy_.limit() + core::Extents::kAlignment);
   return result;
 }
 
@@ -438,7 +438,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
     // What the program holds, and what the update is about to make unrepeatable, is in memory together.
     for (BufferId b : wanted) {
       const bool read = std::find(op_at(id).reads.begin(), op_at(id).reads.end(), b) != op_at(id).reads.end();
-      if (!read && !at(b).released && !counted_as_pinned(b)) result.pinned += memory::Extents::round_up(at(b).bytes);
+      if (!read && !at(b).released && !counted_as_pinned(b)) result.pinned += core::Extents::round_up(at(b).bytes);
     }
     result.needed = result.pinned + result.inputs + result.outputs + result.scratch - overwritable(id, releases);
     forget(id);
@@ -446,7 +446,7 @@ std::optional<Shortage> Evictor::admit(OpId id, std::span<const BufferId> releas
   }
   for (BufferId b : wanted) {
     --at(b).locks;
-    settle(b, steps);
+    let_go_if_unwanted(b, steps);
   }
   set_ran(id);
   for (BufferId b : op_at(id).reads) at(b).touched = tick_;
@@ -467,7 +467,7 @@ std::optional<Shortage> Evictor::restore(BufferId b, std::vector<Step>& steps) {
   if (bring(wanted, steps)) {
     at(b).touched = tick_;
     --at(b).locks;
-    settle(b, steps);
+    let_go_if_unwanted(b, steps);
     drop_idle(steps);
     return std::nullopt;
   }
@@ -509,7 +509,7 @@ void Evictor::release(BufferId b, std::vector<Step>& steps) {
 
 void Evictor::let_go(BufferId b, std::vector<Step>& steps) {
   BufferState& state = at(b);
-  if (state.fixed || state.released) return;
+  if (state.in_pinned_zone || state.released) return;
   state.released = true;
   state.pinned = false;
   update_wanted(b);

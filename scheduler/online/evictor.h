@@ -51,10 +51,10 @@ class Evictor {
     bool resident = false;
     bool pending = false;  // has a place as an output of the op about to run
     bool released = false;
-    bool wanted = false;  // discarded, and held or needed to compute what is
-    bool fixed = false;   // pinned in the graph: neither dropped nor moved
-    bool pinned = false;  // by pin()
-    bool listed = false;  // in spared_
+    bool wanted = false;          // discarded, and held or needed to compute what is
+    bool in_pinned_zone = false;  // pinned in the graph: neither dropped nor moved
+    bool pinned = false;          // by pin()
+    bool listed = false;          // in spared_
     LastCost last;
     std::vector<OpId> readers;
   };
@@ -118,7 +118,7 @@ class Evictor {
   bool evictable(BufferId b) const;
   bool root(BufferId b) const;
   double loss_of_root(BufferId b, double enough) const;
-  bool movable(BufferId b) const { return b != kScratch && !at(b).fixed; }
+  bool movable(BufferId b) const { return b != kScratch && !at(b).in_pinned_zone; }
   double rerun_cost(BufferId b, double most) const;
   std::optional<std::int64_t> make_room(std::int64_t bytes, std::vector<Step>& steps);
   void compact(const std::vector<Occupancy::Segment>& segments, const Occupancy::Window& window,
@@ -135,7 +135,7 @@ class Evictor {
                                                                std::vector<BufferId>& dependent);
   bool bring(std::span<const BufferId> wanted, std::vector<Step>& steps);
   std::vector<OpId> missing_ops(std::span<const BufferId> wanted) const;
-  void settle(BufferId b, std::vector<Step>& steps);
+  void let_go_if_unwanted(BufferId b, std::vector<Step>& steps);
 
   BufferState& at(BufferId b) { return buffers_[static_cast<std::size_t>(b)]; }
   const BufferState& at(BufferId b) const { return buffers_[static_cast<std::size_t>(b)]; }

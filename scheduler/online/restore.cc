@@ -9,7 +9,7 @@
 namespace tidemark::scheduler {
 
 // Drops a released buffer that the present call does not need any more.
-void Evictor::settle(BufferId b, std::vector<Step>& steps) {
+void Evictor::let_go_if_unwanted(BufferId b, std::vector<Step>& steps) {
   const BufferState& state = at(b);
   if (!state.released || !state.resident || state.locks > 0 || state.awaited > 0 || !recomputable(b)) return;
   if (lever(b)) {
@@ -24,7 +24,7 @@ bool Evictor::may_overwrite(const Op& op, const std::pair<BufferId, BufferId>& p
                             std::span<const BufferId> releases) const {
   const auto has = [](const auto& list, BufferId b) { return std::find(list.begin(), list.end(), b) != list.end(); };
   const BufferState& read = at(pair.first);
-  return has(releases, pair.first) && !has(op.updates, pair.first) && !read.fixed && !read.pinned &&
+  return has(releases, pair.first) && !has(op.updates, pair.first) && !read.in_pinned_zone && !read.pinned &&
          read.bytes >= at(pair.second).bytes;
 }
 
@@ -122,7 +122,7 @@ bool Evictor::run(OpId id, std::span<const BufferId> releases, std::vector<Step>
       if (!at(w).released) {
         at(w).touched = tick_;
       } else {
-        settle(w, steps);
+        let_go_if_unwanted(w, steps);
       }
     }
   }
@@ -188,7 +188,7 @@ bool Evictor::bring(std::span<const BufferId> wanted, std::vector<Step>& steps) 
       ++frame.next;
       for (BufferId b : reads) {
         --at(b).awaited;
-        settle(b, steps);
+        let_go_if_unwanted(b, steps);
       }
     }
   }

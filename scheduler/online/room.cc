@@ -10,13 +10,13 @@ namespace tidemark::scheduler {
 bool Evictor::evictable(BufferId b) const {
   if (b == kScratch) return false;
   const BufferState& state = at(b);
-  return state.resident && state.locks == 0 && !state.fixed && !state.pinned && recomputable(b);
+  return state.resident && state.locks == 0 && !state.in_pinned_zone && !state.pinned && recomputable(b);
 }
 
 bool Evictor::root(BufferId b) const {
   const BufferState& state = at(b);
   return !roots_stay_ && state.resident && state.released && state.locks == 0 && state.awaited == 0 &&
-         state.wants == 0 && !state.fixed && !recomputable(b);
+         state.wants == 0 && !state.in_pinned_zone && !recomputable(b);
 }
 
 // Without a root, nothing that is computed from it can be discarded any more. That is not always missed, and never
@@ -126,7 +126,7 @@ BufferId Evictor::spare_victim(std::int64_t bytes) {
 void Evictor::take_back(std::int64_t bytes, std::size_t first, std::vector<Step>& steps) {
   for (std::size_t i = first; i < steps.size();) {
     const BufferId b = steps[i].id;
-    if (!recomputable(b) || occupancy_.free_bytes() - memory::Extents::round_up(at(b).bytes) < bytes) {
+    if (!recomputable(b) || occupancy_.free_bytes() - core::Extents::round_up(at(b).bytes) < bytes) {
       ++i;
       continue;
     }

@@ -102,7 +102,7 @@ std::vector<Placement> lowest_places(const Program& program, const std::optional
   throw BudgetError(format_bytes(budget / units) + " cannot hold " + what +
                         " under the online policy: with what cannot be discarded then, it takes " +
                         format_bytes(needed) + " (" + std::to_string(needed) + " bytes)",
-                    needed, false);
+                    needed, BudgetError::Needed::kAtLeast);
 }
 
 // Sizes and the budget are in units, of which a byte has `units`.
@@ -124,7 +124,7 @@ Plan run(const Graph& graph, std::int64_t budget, std::int64_t units) {
 
 Trace trace_online(const Graph& graph, const Program& program, std::int64_t budget, const std::optional<Start>& start,
                    const TraceOptions& options) {
-  using memory::Extents;
+  using core::Extents;
   Trace trace;
   trace.inputs = lowest_places(program, start);
   const std::int64_t end = end_at_start(program, Start{0, trace.inputs});

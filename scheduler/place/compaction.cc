@@ -8,7 +8,7 @@
 namespace tidemark::scheduler {
 namespace {
 
-using memory::Extents;
+using core::Extents;
 
 // Where new buffers go: those that die within `short_life` steps to the top, the others to the bottom, so that what
 // comes and goes does not split what stays.

@@ -15,8 +15,8 @@ std::vector<std::size_t> FirstFit::ordered(const std::vector<double>& keys) cons
   std::vector<std::size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const bool given = blocks[a].fixed != kAnywhere;
-    if (given != (blocks[b].fixed != kAnywhere)) return given;
+    const bool given = blocks[a].given != kAnywhere;
+    if (given != (blocks[b].given != kAnywhere)) return given;
     return keys[a] != keys[b] ? keys[a] > keys[b] : blocks[a].runs() > blocks[b].runs();
   });
   return order;
@@ -69,7 +69,7 @@ std::optional<Assignment> FirstFit::whole(Order order, std::int64_t& work) {
   result.peak = 0;
   for (const std::size_t b : ordered(keys)) {
     const Block& block = lifetimes_.blocks[b];
-    const std::int64_t offset = block.fixed != kAnywhere ? block.fixed : lowest(block);
+    const std::int64_t offset = block.given != kAnywhere ? block.given : lowest(block);
     result.offset[b] = offset;
     result.peak = std::max(result.peak, offset + block.bytes());
     for (const Stay& s : block.stays) take({offset, offset + s.bytes, 2 * s.from, 2 * s.to});
@@ -153,9 +153,9 @@ std::optional<std::size_t> FirstFit::try_pieces(const std::vector<double>& keys,
   assignment.peak = 0;
   for (const std::size_t b : ordered(keys)) {
     const Block& block = lifetimes_.blocks[b];
-    const std::int64_t offset = block.fixed != kAnywhere ? block.fixed : lowest(block);
+    const std::int64_t offset = block.given != kAnywhere ? block.given : lowest(block);
     if (offset + block.bytes() > limit) {
-      if (block.fixed != kAnywhere || !split(b, limit, assignment) || work_ > most_work_) return b;
+      if (block.given != kAnywhere || !split(b, limit, assignment) || work_ > most_work_) return b;
       continue;
     }
     assignment.offset[b] = offset;

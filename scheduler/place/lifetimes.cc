@@ -7,7 +7,7 @@
 namespace tidemark::scheduler {
 namespace {
 
-using memory::Extents;
+using core::Extents;
 
 // Stays in the order in which they begin, each with the block it belongs to.
 class Collector {
@@ -41,10 +41,10 @@ class Collector {
 
   static std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-  std::int32_t new_block(std::int64_t bytes, std::int64_t fixed) {
+  std::int32_t new_block(std::int64_t bytes, std::int64_t given) {
     if (bytes == 0) return kEmpty;
-    fixed_.push_back(fixed);
-    return static_cast<std::int32_t>(fixed_.size()) - 1;
+    given_.push_back(given);
+    return static_cast<std::int32_t>(given_.size()) - 1;
   }
 
   void begin(BufferId b, std::int32_t block, std::int32_t from) {
@@ -92,20 +92,20 @@ class Collector {
     }
     std::int64_t live = 0;
     for (const std::int64_t c : change) result.live_peak = std::max(result.live_peak, live += c);
-    result.blocks.resize(fixed_.size());
+    result.blocks.resize(given_.size());
     std::size_t at = 0;
     for (std::size_t b = 0; b < result.blocks.size(); ++b) {
       const std::size_t first = at;
       while (at < entries_.size() && index(entries_[at].block) == b) ++at;
       Block& block = result.blocks[b];
-      block = {std::span(result.stays).subspan(first, at - first), fixed_[b]};
-      if (block.fixed >= 0) result.fixed_end = std::max(result.fixed_end, block.fixed + block.bytes());
+      block = {std::span(result.stays).subspan(first, at - first), given_[b]};
+      if (block.given >= 0) result.given_end = std::max(result.given_end, block.given + block.bytes());
     }
     return result;
   }
 
   const Program& program_;
-  std::vector<std::int64_t> fixed_;  // of blocks
+  std::vector<std::int64_t> given_;  // of blocks
   std::vector<std::int32_t> open_;   // buffer -> its present stay
   std::vector<Entry> entries_;
   std::int32_t run_ = 0;
@@ -127,7 +127,7 @@ Lifetimes Lifetimes::reversed() const {
   Lifetimes result;
   result.runs = runs;
   result.live_peak = live_peak;
-  result.fixed_end = fixed_end;
+  result.given_end = given_end;
   for (const Block& block : blocks) {
     for (auto stay = block.stays.rbegin(); stay != block.stays.rend(); ++stay) {
       result.stays.push_back({runs - 1 - stay->to, runs - 1 - stay->from, stay->bytes, stay->buffer});
@@ -135,7 +135,7 @@ Lifetimes Lifetimes::reversed() const {
   }
   std::size_t at = 0;
   for (const Block& block : blocks) {
-    result.blocks.push_back({std::span(result.stays).subspan(at, block.stays.size()), block.fixed});
+    result.blocks.push_back({std::span(result.stays).subspan(at, block.stays.size()), block.given});
     at += block.stays.size();
   }
   return result;

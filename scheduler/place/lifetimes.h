@@ -20,7 +20,7 @@ struct Stay {
 // Stays that follow each other at one offset: what overwrites a buffer takes its place.
 struct Block {
   std::span<const Stay> stays;
-  std::int64_t fixed = kAnywhere;  // the offset, where the start gives one
+  std::int64_t given = kAnywhere;  // the offset, where the start gives one
   std::int32_t from() const { return stays.front().from; }
   std::int32_t to() const { return stays.back().to; }
   std::int32_t runs() const { return to() - from() + 1; }
@@ -35,7 +35,7 @@ struct Lifetimes {
   // scratch. What has no bytes has no block.
   std::vector<Block> blocks;
   std::int64_t live_peak = 0;
-  std::int64_t fixed_end = 0;  // the highest end of what the start gives an offset
+  std::int64_t given_end = 0;  // the highest end of what the start gives an offset
 
   Lifetimes() = default;
   Lifetimes(Lifetimes&&) = default;

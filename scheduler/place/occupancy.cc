@@ -4,7 +4,7 @@
 
 namespace tidemark::scheduler {
 
-using memory::Extents;
+using core::Extents;
 
 Occupancy::Occupancy(std::int64_t limit) : extents_(limit / Extents::kAlignment * Extents::kAlignment) {}
 

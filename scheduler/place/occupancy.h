@@ -51,7 +51,7 @@ class Occupancy {
   std::vector<Placement> evacuation(std::int64_t bytes, const std::function<bool(BufferId)>& movable) const;
 
  private:
-  memory::Extents extents_;
+  core::Extents extents_;
 };
 
 }  // namespace tidemark::scheduler

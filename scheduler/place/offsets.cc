@@ -29,7 +29,7 @@ class Chooser {
         forward_(lifetimes),
         backward_(reversed_),
         limit_(limit),
-        floor_(std::max(lifetimes.live_peak, lifetimes.fixed_end)),
+        floor_(std::max(lifetimes.live_peak, lifetimes.given_end)),
         enough_(std::min(limit, floor_ + lifetimes.live_peak / kEnough)) {}
 
   std::optional<Assignment> choose() {

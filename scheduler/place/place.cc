@@ -11,7 +11,7 @@
 namespace tidemark::scheduler {
 namespace {
 
-using memory::Extents;
+using core::Extents;
 
 // Steps with the offsets that were chosen ahead of time.
 class Writer {

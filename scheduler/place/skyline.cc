@@ -22,14 +22,14 @@ Skyline::Skyline(const Lifetimes& lifetimes) : lifetimes_(lifetimes) {
     double area = 0;
     for (const Stay& s : block.stays) area += static_cast<double>(s.bytes) * (s.to - s.from + 1);
     area_.push_back(area);
-    if (block.fixed < 0) {
+    if (block.given < 0) {
       starting_[index(block.from())].push_back(static_cast<std::int32_t>(b));
       ++free_;
       continue;
     }
     for (const Stay& s : block.stays) {
       for (std::int32_t run = s.from; run <= s.to; ++run) {
-        ground_[index(run)] = std::max(ground_[index(run)], block.fixed + s.bytes);
+        ground_[index(run)] = std::max(ground_[index(run)], block.given + s.bytes);
       }
     }
   }
@@ -52,7 +52,7 @@ void Skyline::begin() {
   }
   placed_.assign(lifetimes_.blocks.size(), 0);
   offset_.assign(lifetimes_.blocks.size(), 0);
-  for (std::size_t b = 0; b < offset_.size(); ++b) offset_[b] = std::max<std::int64_t>(lifetimes_.blocks[b].fixed, 0);
+  for (std::size_t b = 0; b < offset_.size(); ++b) offset_[b] = std::max<std::int64_t>(lifetimes_.blocks[b].given, 0);
   left_ = free_;
 }
 
@@ -251,7 +251,7 @@ std::optional<std::vector<std::int64_t>> Skyline::fill_below(std::int64_t limit,
   spare_.assign(ground_.size(), 0);
   for (std::size_t run = 0; run < ground_.size(); ++run) spare_[run] = limit - ground_[run];
   for (const Block& block : lifetimes_.blocks) {
-    if (block.fixed >= 0) continue;
+    if (block.given >= 0) continue;
     for (const Stay& s : block.stays) {
       for (std::int32_t run = s.from; run <= s.to; ++run) spare_[index(run)] -= s.bytes;
     }

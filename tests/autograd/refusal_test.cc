@@ -25,14 +25,14 @@ using ::testing::MatchesRegex;
 struct Refusal {
   std::string text;
   std::int64_t needed = 0;
-  bool exact = false;
+  bool planned = false;
 };
 
 std::optional<Refusal> refusal_of(const std::function<void()>& call) {
   try {
     call();
   } catch (const BudgetError& error) {
-    return Refusal{error.what(), error.needed_bytes(), error.exact()};
+    return Refusal{error.what(), error.needed_bytes(), error.planned()};
   }
   return std::nullopt;
 }
@@ -57,7 +57,7 @@ TEST(RefusalTest, NamesTheOpAndTheBytes) {
   EXPECT_THAT(refusal->text, HasSubstr("4.0 MiB cannot hold concat at " + line));
   EXPECT_THAT(refusal->text, AllOf(HasSubstr("output 2.0 MiB"), HasSubstr("parameters 1.0 MiB")));
   EXPECT_EQ(refusal->needed, 5_MiB) << "three leaves and the output";
-  EXPECT_FALSE(refusal->exact) << "nobody knows the rest of the step yet";
+  EXPECT_FALSE(refusal->planned) << "nobody knows the rest of the step yet";
   EXPECT_THAT(refusal->text, AllOf(HasSubstr("at least"), HasSubstr(format_bytes(refusal->needed))));
   // A budget of just that is enough for this call.
   Session larger({.budget = refusal->needed, .threads = 2});

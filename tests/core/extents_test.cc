@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-namespace tidemark::memory {
+namespace tidemark::core {
 namespace {
 
 TEST(Extents, BestFitIsTheSmallestHoleAndTheLowestOfEquals) {
@@ -78,4 +78,4 @@ TEST(Extents, AgreesWithAPlainArray) {
 }
 
 }  // namespace
-}  // namespace tidemark::memory
+}  // namespace tidemark::core
