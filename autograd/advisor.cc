@@ -1,16 +1,11 @@
 #include "autograd/advisor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <stdexcept>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
-#include "core/extents.h"
 #include "tidemark/error.h"
-#include "tidemark/units.h"
 
 namespace tidemark::detail {
 namespace {
@@ -22,46 +17,15 @@ using scheduler::Placement;
 using scheduler::Plan;
 using scheduler::Start;
 using scheduler::Step;
-using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kKnownSteps = 32;
-constexpr std::size_t kPlansOfAStep = 4;
-constexpr std::size_t kRestsOfAStep = 16;
-constexpr std::size_t kHistory = 128;
 constexpr BufferId kNoBuffer = -1;
 constexpr BufferId kGone = -2;
 constexpr std::int64_t kNowhere = -1;
 
-bool same(const std::vector<Placement>& a, const std::vector<Placement>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Placement& x, const Placement& y) {
-    return x.buffer == y.buffer && x.offset == y.offset;
-  });
-}
-
-// By buffer: whether an op writes it.
-std::vector<bool> written(const Graph& graph) {
-  std::vector<bool> result(graph.buffers.size(), false);
-  for (const scheduler::Op& op : graph.ops) {
-    for (BufferId buffer : op.writes) result[static_cast<std::size_t>(buffer)] = true;
-  }
-  return result;
-}
-
-// From the middle of a step there may be no way to another one's end: what that one needs is gone.
-template <class Make>
-std::optional<Plan> plan_from(const std::optional<Start>& start, Make&& make) {
-  try {
-    return make();
-  } catch (const Error&) {
-    if (!start) throw;
-    return std::nullopt;
-  }
-}
-
 }  // namespace
 
 Advisor::Advisor(const Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed)
-    : graph_(graph), signatures_(signatures), limited_(limited), seed_(seed) {}
+    : graph_(graph), signatures_(signatures), limited_(limited), seed_(seed), known_(limited, seed) {}
 
 Advisor::~Advisor() = default;
 
@@ -73,44 +37,9 @@ void Advisor::grow() {
 
 // --- what is known
 
-// What followed when the steps before were the same: every earlier place votes for what came next there, with the
-// square of the number of steps before it that agree.
-std::int64_t Advisor::predicted() const {
-  constexpr std::size_t kMostAlike = 16;
-  const std::size_t size = history_.size();
-  std::int64_t next = -1;
-  std::size_t most = 0;
-  absl::flat_hash_map<std::int64_t, std::size_t> votes;
-  for (std::size_t at = 1; at < size; ++at) {
-    std::size_t alike = 0;
-    while (alike < std::min(at, kMostAlike) && history_[at - 1 - alike] == history_[size - 1 - alike]) ++alike;
-    if (alike == 0) continue;
-    std::size_t& sum = votes[history_[at]];
-    sum += alike * alike;
-    if (sum < most) continue;
-    most = sum;
-    next = history_[at];
-  }
-  return next;
-}
-
-std::vector<Advisor::Known*> Advisor::candidates() {
-  std::vector<Known*> result;
-  const std::int64_t likely = predicted();
-  for (const std::unique_ptr<Known>& known : known_) {
-    if (known->signatures.front() == signatures_.front()) result.push_back(known.get());
-  }
-  // Then the longest: a step that is another's beginning (a micro-batch before the last) can follow the other's plan.
-  std::stable_sort(result.begin(), result.end(), [&](const Known* a, const Known* b) {
-    if ((a->id == likely) != (b->id == likely)) return a->id == likely;
-    return a->signatures.size() > b->signatures.size();
-  });
-  return result;
-}
-
 // What has been read is known; of the others those made in the same way, else those of the same bytes, the newest
 // first.
-std::optional<std::vector<std::int32_t>> Advisor::match(const Known& known) const {
+std::optional<std::vector<std::int32_t>> Advisor::match(const KnownStep& known) const {
   std::vector<std::int32_t> foreseen(known.graph.buffers.size(), -1);
   std::vector<bool> taken(carried_.size(), false);
   for (std::size_t i = 0; i < carried_.size(); ++i) {
@@ -138,55 +67,6 @@ std::optional<std::vector<std::int32_t>> Advisor::match(const Known& known) cons
   return foreseen;
 }
 
-std::optional<Plan> Advisor::make_plan(const Graph& graph, std::int64_t room, const std::optional<Start>& start) {
-  const auto began = Clock::now();
-  std::optional<Plan> plan;
-  if (limited_) {
-    plan = plan_from(start, [&] { return scheduler::try_plan(graph, room, {.seed = seed_, .start = start}); });
-  } else {
-    plan = plan_from(start, [&] { return std::optional(scheduler::plan_without_recomputation(graph, start)); });
-  }
-  ++planning_.plans;
-  planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
-  return plan;
-}
-
-const Plan* Advisor::plan_for(Known& known, std::int64_t room) {
-  Planned* best = nullptr;
-  for (Planned& planned : known.plans) {
-    if (planned.plan.reserved_peak <= room && (best == nullptr || planned.plan.cost < best->plan.cost)) best = &planned;
-  }
-  // A plan for less room is as good, unless there is much more now and something would be computed twice.
-  if (best != nullptr && (best->plan.cost <= best->plan.base_cost || room - best->room <= best->room / 16)) {
-    return &best->plan;
-  }
-  if (room <= known.failed_room) return best == nullptr ? nullptr : &best->plan;
-  std::vector<std::int64_t> rooms = {room};
-  if (!known.plans.empty()) {
-    ++planning_.replans;
-    replanned_ = true;
-    const std::string before = format_bytes(known.plans.front().room);
-    planning_.replan_reason = absl::StrCat("the room of the step went from ", before, " to ", format_bytes(room));
-    // Room that shrinks goes on shrinking: a plan for a little less holds for a while.
-    if (best == nullptr) {
-      rooms.insert(rooms.begin(), (room - room / 32) / core::Extents::kAlignment * core::Extents::kAlignment);
-    }
-  }
-  for (const std::int64_t each : rooms) {
-    std::optional<Plan> plan = make_plan(known.graph, each, std::nullopt);
-    if (!plan) continue;
-    if (best != nullptr && best->plan.cost <= plan->cost) {
-      best->room = each;
-      return &best->plan;
-    }
-    known.plans.push_front({each, std::move(*plan)});
-    if (known.plans.size() > kPlansOfAStep) known.plans.pop_back();
-    return &known.plans.front().plan;
-  }
-  known.failed_room = room;
-  return best == nullptr ? nullptr : &best->plan;
-}
-
 // --- a step
 
 std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried> carried, Adopt adopt) {
@@ -200,7 +80,7 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return carried_[a].offset < carried_[b].offset; });
-  for (Known* known : candidates()) {
+  for (KnownStep* known : known_.beginning_with(signatures_.front())) {
     std::optional<std::vector<std::int32_t>> foreseen = match(*known);
     if (!foreseen) continue;
     std::vector<bool> read(carried_.size(), false);
@@ -209,7 +89,8 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
     }
     std::int64_t unread = 0;
     for (std::size_t i = 0; i < carried_.size(); ++i) unread += read[i] ? 0 : carried_[i].bytes;
-    const Plan* plan = plan_for(*known, room_ - unread);
+    const auto [plan, made_again] = known_.plan(*known, room_ - unread);
+    replanned_ = replanned_ || made_again;
     if (plan == nullptr) continue;
     std::int64_t end = 0;
     for (std::size_t i : order) {
@@ -237,7 +118,7 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
   return offsets;
 }
 
-void Advisor::follow(Known& known, const Plan& plan, std::int64_t shift, std::vector<std::int32_t> foreseen) {
+void Advisor::follow(KnownStep& known, const Plan& plan, std::int64_t shift, std::vector<std::int32_t> foreseen) {
   online_.reset();
   plan_ = &plan;
   following_ = &known;
@@ -249,9 +130,6 @@ void Advisor::follow(Known& known, const Plan& plan, std::int64_t shift, std::ve
   costs_.cost += plan.cost;
   costs_.base_cost += plan.base_cost;
   costs_.lower_bound += std::max(plan.lower_bound, plan.base_cost);
-  const auto at = std::find_if(known_.begin(), known_.end(),
-                               [&](const std::unique_ptr<Known>& each) { return each.get() == &known; });
-  known_.splice(known_.begin(), known_, at);
 }
 
 std::optional<std::size_t> Advisor::enter_carried(BufferId buffer, std::size_t carried) {
@@ -420,7 +298,7 @@ void Advisor::go_online() {
 
 bool Advisor::change_plan(OpId op) {
   if (adopted_) return false;  // the graph's buffers are numbered in another order than those of known steps
-  for (Known* known : candidates()) {
+  for (KnownStep* known : known_.beginning_with(signatures_.front())) {
     if (known->signatures.size() < signatures_.size() || known->signatures.size() <= static_cast<std::size_t>(op) ||
         !std::equal(signatures_.begin(), signatures_.end(), known->signatures.begin())) {
       continue;
@@ -445,22 +323,10 @@ bool Advisor::change_plan(OpId op) {
       start.resident.push_back({static_cast<BufferId>(graph.buffers.size()), carried_[i].offset});
       graph.buffers.push_back({carried_[i].bytes, "", true});
     }
-    auto rest = std::find_if(known->rests.begin(), known->rests.end(), [&](const Rest& each) {
-      return each.start.next_op == op && same(each.start.resident, start.resident);
-    });
-    if (rest == known->rests.end()) {
-      if (!known->rests.empty() || !known->plans.empty()) {
-        ++planning_.replans;
-        planning_.replan_reason = "the step turned out to be another one than was foreseen";
-      }
-      std::optional<Plan> plan = make_plan(graph, room_, start);
-      if (!plan) continue;
-      replanned_ = true;
-      known->rests.push_front({std::move(start), std::move(*plan)});
-      if (known->rests.size() > kRestsOfAStep) known->rests.pop_back();
-      rest = known->rests.begin();
-    }
-    follow(*known, rest->plan, 0, std::move(*foreseen));
+    const auto [plan, made_again] = known_.plan_rest(*known, graph, room_, std::move(start));
+    replanned_ = replanned_ || made_again;
+    if (plan == nullptr) continue;
+    follow(*known, *plan, 0, std::move(*foreseen));
     return true;
   }
   return false;
@@ -483,7 +349,7 @@ void Advisor::plan_rest(std::span<const BufferId> keep) {
   if (!mistaken_ && change_plan(advised_)) return;
   // Carried values that no op reads have no place in a plan of this step alone, unless they have a buffer.
   if (online_ == nullptr) go_online();
-  std::optional<Plan> plan = make_plan(program(keep), room_, Start{advised_, residents()});
+  std::optional<Plan> plan = known_.make_plan(program(keep), room_, Start{advised_, residents()});
   if (!plan) return;  // the online policy goes on; it names the op where it cannot
   online_.reset();
   own_plan_ = std::move(plan);
@@ -523,7 +389,7 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
   for (std::size_t b = 0; b < made.size(); ++b) {
     if (!made[b] && offset_[b] == kNowhere) return std::nullopt;  // the program has let go of this input
   }
-  std::optional<Plan> plan = make_plan(graph, room_, std::nullopt);
+  std::optional<Plan> plan = known_.make_plan(graph, room_, std::nullopt);
   if (!plan) return std::nullopt;
   online_.reset();
   own_plan_ = std::move(plan);
@@ -544,7 +410,7 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
 
 std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId> keep, bool complete) {
   std::optional<Graph> graph;
-  for (Known* known : candidates()) {
+  for (KnownStep* known : known_.beginning_with(signatures_.front())) {
     if (known->signatures.size() < signatures_.size()) continue;
     if (!std::equal(signatures_.begin(), signatures_.end(), known->signatures.begin())) continue;
     graph = known->graph;
@@ -566,30 +432,13 @@ std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId
 
 void Advisor::end(const Graph* program, std::span<const BufferId> buffers) {
   if (program != nullptr && program->ops.size() > 1) {
-    auto known = std::find_if(known_.begin(), known_.end(),
-                              [&](const std::unique_ptr<Known>& each) { return each->signatures == signatures_; });
-    if (known == known_.end()) {
-      auto made = std::make_unique<Known>();
-      made->signatures = signatures_;
-      made->graph = *program;
-      made->id = next_id_++;
-      const std::vector<bool> made_by_ops = written(*program);
-      for (std::size_t b = 0; b < program->buffers.size(); ++b) {
-        if (!made_by_ops[b] && program->buffers[b].bytes > 0) made->inputs.push_back(static_cast<BufferId>(b));
-      }
-      made->keys.resize(made->inputs.size(), 0);
-      known_.push_front(std::move(made));
-      known = known_.begin();
-      if (known_.size() > kKnownSteps) known_.pop_back();
-    }
-    for (std::size_t k = 0; k < (*known)->inputs.size(); ++k) {
-      const BufferId buffer = buffers[static_cast<std::size_t>((*known)->inputs[k])];
+    KnownStep& known = known_.ran(signatures_, *program);
+    for (std::size_t k = 0; k < known.inputs.size(); ++k) {
+      const BufferId buffer = buffers[static_cast<std::size_t>(known.inputs[k])];
       for (std::size_t i = 0; i < carried_.size(); ++i) {
-        if (carried_buffer_[i] == buffer) (*known)->keys[k] = carried_[i].key;
+        if (carried_buffer_[i] == buffer) known.keys[k] = carried_[i].key;
       }
     }
-    history_.push_back((*known)->id);
-    if (history_.size() > kHistory) history_.erase(history_.begin());
   }
   begun_ = false;
   carried_.clear();

@@ -11,13 +11,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "autograd/known_steps.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::detail {
@@ -28,14 +27,6 @@ struct Advice {
   std::int64_t shift = 0;  // to be added to the steps' offsets
   bool planned = false;
   std::optional<scheduler::Shortage> shortage;  // then there are no steps, and nothing has changed
-};
-
-// What was planned so far, and why.
-struct Planning {
-  std::int64_t plans = 0;     // made in all
-  std::int64_t replans = 0;   // for steps that had one already
-  std::string replan_reason;  // of the last of these
-  double seconds = 0;
 };
 
 class Advisor {
@@ -96,7 +87,7 @@ class Advisor {
     double lower_bound = 0;
   };
   const Costs& costs() const { return costs_; }
-  const Planning& planning() const { return planning_; }
+  const Planning& planning() const { return known_.planning(); }
   // The smallest room for which the whole step was planned, where the whole is known: it was recorded before, or is
   // `complete`, up to the end of backward. `exact`: no smaller one is possible.
   struct Smallest {
@@ -106,36 +97,9 @@ class Advisor {
   std::optional<Smallest> smallest_room(std::span<const BufferId> keep, bool complete);
 
  private:
-  // A plan, and the room it was made for.
-  struct Planned {
-    std::int64_t room = 0;
-    scheduler::Plan plan;
-  };
-  struct Rest {  // a plan from the middle of a step on
-    scheduler::Start start;
-    scheduler::Plan plan;
-  };
-  // A step that was recorded whole.
-  struct Known {
-    std::vector<std::uint64_t> signatures;
-    scheduler::Graph graph;
-    std::vector<BufferId> inputs;     // buffers that no op writes, and that take room
-    std::vector<std::uint64_t> keys;  // what they were when the step last ran, in the same order
-    std::list<Planned> plans;
-    std::list<Rest> rests;
-    std::int64_t failed_room = -1;  // no plan was found for this room, or less
-    std::int64_t id = 0;
-  };
-
-  // Those that begin as the present step does, the likeliest first.
-  std::vector<Known*> candidates();
-  std::int64_t predicted() const;
   // Which carried value each input of `known` is likely to be, by buffer; nothing where one has no counterpart.
-  std::optional<std::vector<std::int32_t>> match(const Known& known) const;
-  const scheduler::Plan* plan_for(Known& known, std::int64_t room);
-  std::optional<scheduler::Plan> make_plan(const scheduler::Graph& graph, std::int64_t room,
-                                           const std::optional<scheduler::Start>& start);
-  void follow(Known& known, const scheduler::Plan& plan, std::int64_t shift, std::vector<std::int32_t> foreseen);
+  std::optional<std::vector<std::int32_t>> match(const KnownStep& known) const;
+  void follow(KnownStep& known, const scheduler::Plan& plan, std::int64_t shift, std::vector<std::int32_t> foreseen);
   bool fits(OpId op) const;
   bool drops_next(BufferId buffer) const;
   void diverge(OpId op);
@@ -152,9 +116,7 @@ class Advisor {
   bool limited_;
   std::uint64_t seed_;
 
-  std::list<std::unique_ptr<Known>> known_;  // most recently used first
-  std::vector<std::int64_t> history_;        // ids of the last steps
-  std::int64_t next_id_ = 0;
+  KnownSteps known_;
 
   // The present step.
   bool begun_ = false;
@@ -167,7 +129,7 @@ class Advisor {
   std::vector<bool> pinned_;
   std::vector<bool> released_;
   const scheduler::Plan* plan_ = nullptr;
-  Known* following_ = nullptr;          // whose plan that is; nullptr: one of this step alone
+  KnownStep* following_ = nullptr;      // whose plan that is; nullptr: one of this step alone
   std::vector<std::int32_t> foreseen_;  // by buffer of the plan: which carried value it should be
   std::int64_t shift_ = 0;
   OpId plan_end_ = 0;
@@ -179,7 +141,6 @@ class Advisor {
   std::unique_ptr<scheduler::Online> online_;
   std::vector<scheduler::Step> steps_;
   Costs costs_;
-  Planning planning_;
 };
 
 }  // namespace tidemark::detail

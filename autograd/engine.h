@@ -2,7 +2,8 @@
 // next and where things lie, Replay carries it out in the bytes of Storages, and Lifetimes says what the program still
 // wants. One thread uses it.
 //
-//   engine.cc   op calls, backward, optimizer steps; running what is recorded; where a step ends
+//   engine.cc   op calls, backward, optimizer steps; running what is recorded
+//   step_end.cc where a step ends, and what outlives it
 //   leaves.cc   values that the program makes itself: leaves, parameters, batches; reading and writing
 //   report.cc   what happened, and what is refused, in words and numbers
 #pragma once

@@ -38,6 +38,8 @@ class Handle {
   Handle* previous = nullptr;
   Handle* next = nullptr;
 
+  // Whatever it was computed from changes or ends.
+  bool stays_readable() const { return keep || meta.bytes <= kSmallBytes; }
   // Computed by the tape of this generation, and neither settled nor lost.
   bool computed(std::uint32_t now) const {
     return value != kNone && generation == now && storage == kNone && number == nullptr && lost == nullptr;

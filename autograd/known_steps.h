@@ -1,0 +1,82 @@
+// Steps that were recorded whole, and what was planned for them. It knows graphs, signatures and plans; where things
+// lie in the present step is the Advisor's.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tidemark/scheduler.h"
+
+namespace tidemark::detail {
+
+// What was planned so far, and why.
+struct Planning {
+  std::int64_t plans = 0;     // made in all
+  std::int64_t replans = 0;   // for steps that had one already
+  std::string replan_reason;  // of the last of these
+  double seconds = 0;
+};
+
+struct KnownStep {
+  struct Planned {
+    std::int64_t room = 0;  // that it was made for
+    scheduler::Plan plan;
+  };
+  struct Rest {  // from the middle of the step on
+    scheduler::Start start;
+    scheduler::Plan plan;
+  };
+
+  std::vector<std::uint64_t> signatures;
+  scheduler::Graph graph;
+  std::vector<scheduler::BufferId> inputs;  // buffers that no op writes, and that take room
+  std::vector<std::uint64_t> keys;          // what they were when the step last ran, in the same order
+  std::list<Planned> plans;
+  std::list<Rest> rests;
+  std::int64_t failed_room = -1;  // no plan was found for this room, or less
+  std::int64_t id = 0;
+};
+
+class KnownSteps {
+ public:
+  // A plan, and whether it had to be made though the step had one.
+  struct Found {
+    const scheduler::Plan* plan = nullptr;
+    bool made_again = false;
+  };
+
+  // `limited`: memory may run out, so that values have to be discarded.
+  KnownSteps(bool limited, std::uint64_t seed) : limited_(limited), seed_(seed) {}
+
+  // Steps whose first op is this one, the likeliest first.
+  std::vector<KnownStep*> beginning_with(std::uint64_t signature);
+  // A plan of the whole step in that room, or none.
+  Found plan(KnownStep& step, std::int64_t room);
+  // A plan of what follows `start`, or none. `graph` is the step's, with what else is in memory.
+  Found plan_rest(KnownStep& step, const scheduler::Graph& graph, std::int64_t room, scheduler::Start start);
+  // Makes a plan and forgets it: none where none was found, or where `start` does not lead to the end.
+  std::optional<scheduler::Plan> make_plan(const scheduler::Graph& graph, std::int64_t room,
+                                           const std::optional<scheduler::Start>& start);
+  // The step ran to its end just now; known by its signatures from then on.
+  KnownStep& ran(const std::vector<std::uint64_t>& signatures, const scheduler::Graph& graph);
+  const Planning& planning() const { return planning_; }
+
+ private:
+  std::int64_t predicted() const;
+
+  bool limited_;
+  std::uint64_t seed_;
+  std::list<KnownStep> steps_;         // most recently used first
+  std::vector<std::int64_t> history_;  // ids of the last steps
+  std::int64_t next_id_ = 0;
+  Planning planning_;
+};
+
+// By buffer: whether an op writes it.
+std::vector<bool> written(const scheduler::Graph& graph);
+
+}  // namespace tidemark::detail

@@ -1,0 +1,187 @@
+// Where a step ends, and what outlives it: see engine.h.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "autograd/engine.h"
+
+namespace tidemark::detail {
+namespace {
+
+// A stretch without gradients that goes on for this many ops ends where its first op comes again; at twice as many it
+// ends anyway.
+constexpr std::size_t kLongStretch = 256;
+
+}  // namespace
+
+// --- what outlives a change
+
+// By node: which of the storages that are about to change it was computed from; kNone: from none of them.
+std::vector<StorageId> Engine::causes(std::span<const StorageId> changed) const {
+  const absl::flat_hash_set<StorageId> changing(changed.begin(), changed.end());
+  std::vector<StorageId> cause(tape_.nodes.size(), kNone);
+  for (std::size_t n = 0; n < tape_.nodes.size(); ++n) {
+    const Node& node = tape_.nodes[n];
+    if (!node.alive) continue;
+    for (ValueId input : node.inputs) {
+      const Value& value = tape_.values[input];
+      if (changing.contains(value.storage)) cause[n] = value.storage;
+      if (value.producer != kNone && cause[value.producer] != kNone) cause[n] = cause[value.producer];
+    }
+  }
+  return cause;
+}
+
+void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what,
+                         SourceLocation where) {
+  if (tape_.alive_nodes == 0) return;
+  const std::vector<StorageId> cause = causes(changed);
+  const std::vector<bool> waiting = step_ends ? lifetimes_.waiting_nodes() : std::vector<bool>();
+  std::map<BufferId, std::vector<Handle*>> settling;  // by what they read
+  std::vector<Handle*> expiring;
+  lifetimes_.for_each_computed([&](Handle* handle) {
+    const Value& value = tape_.values[handle->value];
+    const bool changes = cause[value.producer] != kNone;
+    if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
+    if (changes && handle->requires_grad && !handle->stays_readable()) {
+      expiring.push_back(handle);
+    } else {
+      settling[storages_[value.storage].buffer].push_back(handle);
+    }
+  });
+  const auto reason = [&](const Handle* handle) {
+    const StorageId id = cause[tape_.values[handle->value].producer];
+    if (id == kNone) return absl::StrCat("the step ended with ", std::string(what), " at ", to_string(where));
+    const Storage& storage = storages_[id];
+    return absl::StrCat(storage.name.empty() ? "a leaf" : absl::StrCat("'", storage.name, "'"), " (made at ",
+                        to_string(storage.where), "), which the value from ", to_string(handle->where),
+                        " was computed from, was changed by ", std::string(what), " at ", to_string(where));
+  };
+  for (Handle* handle : expiring) {
+    lifetimes_.expire(handle, text_once(absl::StrCat("the value is gone: ", reason(handle),
+                                                     "; read it before, mark it with keep(), or detach() it")));
+  }
+  // One after the other: what the first was computed from can go before the second has to be there.
+  for (const auto& [buffer, handles] : settling) {
+    const StorageId storage = tape_.buffer_storage[buffer];
+    for (StorageId settled : lifetimes_.begin_settling(handles)) advisor_.pin(storages_[settled].buffer);
+    recorder_.hold({&storage, 1}, Recorder::HoldFor::kSettling, where);
+    run_recorded();
+    for (Handle* handle : handles) {
+      const std::string* no_graph = nullptr;
+      if (handle->requires_grad) no_graph = text_once(absl::StrCat("its graph is gone: ", reason(handle)));
+      lifetimes_.settle({&handle, 1}, no_graph);
+    }
+    let_go();
+  }
+  collect();
+}
+
+// --- where steps end
+
+// Values that no backward pass waits for need not be computed again when the next batch comes, or a loop begins anew.
+void Engine::end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where) {
+  settle_held(changed, true, what, where);
+  if (tape_.alive_nodes == 0 && !tape_.empty()) end_generation();
+}
+
+void Engine::restart_if_idle(const AnyOp& op, SourceLocation where) {
+  if (tape_.empty() || updating_) return;
+  if (tape_.alive_nodes == 0) {
+    let_go();
+    end_generation();
+    return;
+  }
+  const std::size_t size = tape_.graph.ops.size();
+  if (tape_.open_nodes > 0) return;
+  if (tape_.under_no_grad == grad_enabled()) {
+    end_stretch({}, "the begin or end of NoGrad", where);
+    return;
+  }
+  if (size < kLongStretch) return;
+  const Node& first = tape_.nodes.front();
+  const bool again = first.any_op != nullptr && first.any_op->name() == op.name() && first.where.line == where.line &&
+                     std::string_view(first.where.file) == where.file;
+  if (again || size >= 2 * kLongStretch) end_stretch({}, "a long stretch without gradients", where);
+}
+
+// A plan may discard a settled value and compute it again before its next use; a step that ends earlier than the plan
+// has to bring it back.
+void Engine::bring_back() {
+  std::vector<StorageId> missing;
+  for (StorageId id : tape_.buffer_storage) {
+    const Storage& storage = storages_[id];
+    if (!storage.reproducible() && storage.handles > 0 && !storage.resident()) missing.push_back(id);
+  }
+  if (missing.empty()) return;
+  recorder_.hold(missing, Recorder::HoldFor::kRead, {});
+  run_recorded();
+}
+
+void Engine::end_generation() {
+  bring_back();
+  std::vector<BufferId> buffers;
+  const scheduler::Graph room = room_graph(buffers);
+  tape_.graph = real_graph(tape_);
+  account_.followed(advisor_.costs());
+  const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
+  advisor_.end(whole ? &room : nullptr, buffers);
+  lifetimes_.make_numbers([&](const Handle* handle) {
+    const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
+    auto elements = std::make_unique<std::byte[]>(static_cast<std::size_t>(plain.bytes));
+    if (storages_.has_bytes() && plain.bytes > 0) {
+      replay_.copy_out(handle->meta, storages_.data(handle->storage) + handle->offset, elements.get());
+    }
+    return elements;
+  });
+  sweep();
+}
+
+// Forgets the tape, and destroys what nobody holds.
+void Engine::sweep() {
+  const std::vector<Handle*> leaves = lifetimes_.end_generation();
+  last_tape_ = std::exchange(tape_, Tape{});
+  graded_.clear();
+  carried_.clear();
+  letting_go_.clear();
+  complete_ = false;
+  (void)lifetimes_.take_ended();
+  for (std::size_t i = 0; i < storages_.all().size(); ++i) {
+    const auto id = static_cast<StorageId>(i);
+    Storage& storage = storages_[id];
+    if (storage.bytes == 0) continue;
+    storage.buffer = kNone;
+    storage.reads = 0;
+    storage.ending = false;
+    storage.hashed = false;
+    if (storage.reproducible() || storage.handles == 0) storages_.destroy(id);
+  }
+  for (Handle* leaf : leaves) lifetimes_.release(leaf);
+  collect();
+}
+
+void Engine::abandon_step(const std::string& reason) {
+  for (Undo& undo : undo_) {
+    if (storages_[undo.storage].resident()) {
+      std::copy(undo.bytes.begin(), undo.bytes.end(), storages_.data(undo.storage));
+    }
+  }
+  undo_.clear();
+  const auto text = text_once(reason);
+  // Half-summed gradients are worse than none.
+  for (Handle* leaf : graded_) {
+    Handle* grad = std::exchange(leaf->grad, nullptr);
+    if (grad == nullptr) continue;
+    grad->lost = text;
+    lifetimes_.release(grad);
+  }
+  lifetimes_.lose_computed(text);
+  account_.abandon_step();
+  tape_.graph = real_graph(tape_);
+  advisor_.end(nullptr, {});
+  sweep();
+}
+
+}  // namespace tidemark::detail
