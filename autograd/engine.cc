@@ -13,19 +13,6 @@ namespace {
 
 using core::Extents;
 
-// While one lives, the engine is inside a call.
-class Busy {
- public:
-  explicit Busy(bool& busy) : busy_(busy), before_(std::exchange(busy, true)) {}
-  ~Busy() { busy_ = before_; }
-  Busy(const Busy&) = delete;
-  Busy& operator=(const Busy&) = delete;
-
- private:
-  bool& busy_;
-  bool before_;
-};
-
 }  // namespace
 
 bool& grad_enabled() {
@@ -51,20 +38,39 @@ Engine::Engine(Session& session, const SessionOptions& options)
 Engine::~Engine() = default;
 
 void Engine::check_thread(std::string_view what, SourceLocation where) const {
-  if (std::this_thread::get_id() == thread_) return;
-  throw Error(absl::StrCat("[", std::string(what),
-                           "] a session is used by the thread that made it, and this call comes from another one (at ",
-                           to_string(where), ")"));
+  const auto fail = [&](const char* text) {
+    throw Error(absl::StrCat("[", std::string(what), "] ", text, " (at ", to_string(where), ")"));
+  };
+  if (std::this_thread::get_id() != thread_) {
+    fail("a session is used by the thread that made it, and this call comes from another one");
+  }
+  if (getpid() != process_) {
+    fail("the process was forked, and a session's threads stay behind; make another session in the child");
+  }
 }
 
-void Engine::check_owner(const Handle* handle, std::string_view what, SourceLocation where) const {
-  if (handle == nullptr) {
-    throw Error(absl::StrCat("[", std::string(what), "] an input is an undefined tensor (at ", to_string(where), ")"));
+void Engine::check_call(std::string_view what, SourceLocation where) const {
+  check_thread(what, where);
+  const auto fail = [&](const std::string& text) {
+    throw Error(absl::StrCat("[", std::string(what), "] ", text, " (at ", to_string(where), ")"));
+  };
+  if (!ended_.empty()) fail(ended_);
+  if (busy_) {
+    const std::string_view running = replay_.running();
+    fail(absl::StrCat("it was called from inside ",
+                      running.empty() ? "an op's prepare" : absl::StrCat("the kernel of ", std::string(running)),
+                      ", which may only use what it is given"));
   }
-  if (handle->engine != this) {
-    throw Error(absl::StrCat("[", std::string(what),
-                             "] an input belongs to another session, or to one that has ended (at ", to_string(where),
-                             ")"));
+}
+
+void Engine::check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const {
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Handle* handle = Access::handle(inputs[i]);
+    const auto fail = [&](const char* text) {
+      throw Error(absl::StrCat("[", std::string(what), "] input ", i, " ", text, " (at ", to_string(where), ")"));
+    };
+    if (handle == nullptr) fail("is an undefined tensor");
+    if (handle->engine != this) fail("belongs to another session, or to one that has ended");
   }
 }
 
@@ -79,8 +85,8 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
     const Busy busy(busy_);
     restart_if_idle(*op, where);
     let_go();
-    for (const Tensor& input : inputs) check_owner(Access::handle(input), op->name(), where);
-    prepare_change(*op, inputs, where);
+    check_owners(inputs, op->name(), where);
+    note_change(changed_by(*op, inputs, where), op->name(), where);
     std::vector<ValueId> values;
     std::uint64_t needs = 0;
     bool differentiable = false;            // a backward pass can go through one of the inputs
@@ -108,46 +114,13 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   return outputs;
 }
 
-// Changing a leaf that something recorded still depends on: that settles or expires first.
-void Engine::prepare_change(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where) {
-  Attributes attributes;
-  std::vector<Meta> metas;
-  metas.reserve(inputs.size());
-  for (const Tensor& input : inputs) metas.push_back(Access::handle(input)->meta);
-  op.describe(attributes);
-  const auto prepared = prepared_.get(op, attributes.text(), metas, Needs(), where);
-  if (prepared->updates.empty()) return;
-  std::vector<StorageId> changed;
-  for (int i : prepared->updates) {
-    Handle* handle = Access::handle(inputs[static_cast<std::size_t>(i)]);
-    const auto refuse = [&](const std::string& what) {
-      throw Error(absl::StrCat("[", std::string(op.name()), "] it changes input ", i, ", ", what, " (at ",
-                               to_string(where), ")"));
-    };
-    if (!handle->leaf) refuse(absl::StrCat("which must be a leaf, but was computed at ", to_string(handle->where)));
-    store_number(handle, where);
-    handle->in_place = true;
-    if (std::find(changed.begin(), changed.end(), handle->storage) != changed.end()) {
-      refuse("which is the same tensor as another input that it changes");
-    }
-    changed.push_back(handle->storage);
-  }
-  if (updating_) return;
-  settle_held(changed, false, op.name(), where);
-  for (StorageId id : changed) {
-    if (!storages_.has_bytes() || !storages_[id].pinned()) continue;
-    const std::byte* bytes = storages_.data(id);
-    undo_.push_back({id, std::vector<std::byte>(bytes, bytes + storages_[id].bytes)});
-  }
-}
-
 void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
   const Busy busy(busy_);
   let_go();
   std::vector<ValueId> values;
+  check_owners(losses, "backward", where);
   for (const Tensor& loss : losses) {
     Handle* handle = Access::handle(loss);
-    check_owner(handle, "backward", where);
     if (handle->meta.shape.numel() != 1 || handle->meta.dtype != f32) {
       throw ShapeError(absl::StrCat("[backward] a loss must be one f32 number; this one has shape ",
                                     handle->meta.shape.to_string(), " (at ", to_string(where), ")"));
@@ -200,34 +173,6 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   collect();
 }
 
-void Engine::optimizer_step(std::span<const Tensor> leaves, const std::function<void()>& update, SourceLocation where) {
-  const Busy busy(busy_);
-  let_go();
-  std::vector<StorageId> storages;
-  for (const Tensor& leaf : leaves) storages.push_back(Access::handle(leaf)->storage);
-  settle_held(storages, true, "an optimizer step", where);
-  updating_ = true;
-  recorder_.set_phase(scheduler::Phase::kUpdate);
-  const auto finish = [&] {
-    updating_ = false;
-    recorder_.set_phase(std::nullopt);
-  };
-  try {
-    update();
-  } catch (...) {
-    finish();
-    throw;
-  }
-  settle_held({}, true, "an optimizer step", where);
-  finish();
-  ++keys_.step;
-  keys_.ordinal = 0;
-  if (tape_.alive_nodes == 0) end_generation();
-  account_.end_step(keys_.step, storages_.arena());
-  storages_.end_step(account_.last_was_planned());
-  undo_.clear();
-}
-
 // --- running
 
 void Engine::run_recorded() {
@@ -239,6 +184,7 @@ void Engine::run(OpId op) {
   enter_inputs();
   Advice advice;
   try {
+    binding_.check_team();
     advice = advisor_.advise(op);
     replay_.run(advice.steps, advice.shift);
   } catch (const std::exception& error) {

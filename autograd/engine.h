@@ -2,11 +2,14 @@
 // next and where things lie, Replay carries it out in the bytes of Storages, and Lifetimes says what the program still
 // wants. One thread uses it.
 //
-//   engine.cc   op calls, backward, optimizer steps; running what is recorded
+//   engine.cc   op calls and backward; running what is recorded
+//   updates.cc  what changes leaves in place: optimizer steps
 //   step_end.cc where a step ends, and what outlives it
 //   leaves.cc   values that the program makes itself: leaves, parameters, batches; reading and writing
 //   report.cc   what happened, and what is refused, in words and numbers
 #pragma once
+
+#include <unistd.h>
 
 #include <cstdint>
 #include <functional>
@@ -18,6 +21,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "autograd/account.h"
@@ -35,6 +39,19 @@
 
 namespace tidemark::detail {
 
+// While one lives, the engine is inside a call.
+class Busy {
+ public:
+  explicit Busy(bool& busy) : busy_(busy), before_(std::exchange(busy, true)) {}
+  ~Busy() { busy_ = before_; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  bool& busy_;
+  bool before_;
+};
+
 class Engine {
  public:
   Engine(Session& session, const SessionOptions& options);
@@ -44,8 +61,10 @@ class Engine {
 
   const SessionOptions& options() const { return options_; }
   Session& session() { return session_; }
-  // Throws Error on any thread but the session's own.
+  // Throws Error on any thread but the session's own, and in a process forked since.
   void check_thread(std::string_view what, SourceLocation where) const;
+  // Throws Error inside an op and where the session has ended, too.
+  void check_call(std::string_view what, SourceLocation where) const;
   // Called when the session ends, while its memory is still there.
   std::list<std::function<void()>>& endings() { return endings_; }
 
@@ -53,18 +72,23 @@ class Engine {
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                             SourceLocation where);
   void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where);
-  void optimizer_step(std::span<const Tensor> leaves, const std::function<void()>& update, SourceLocation where);
   void handle_died(Handle* handle);
   void zero_grad(Handle* leaf);
   std::int64_t step() const { return keys_.step; }
   void set_step(std::int64_t step);
 
+  // --- updates.cc
+  std::int32_t check_gradients(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> gradients,
+                               SourceLocation where);
+  void optimizer_step(std::span<const Update> updates, SourceLocation where);
+
   // --- leaves.cc
   // A new leaf with undefined content.
   Tensor new_leaf(const Meta& meta, Category category, std::string_view name, SourceLocation where);
   Tensor detach(Handle* handle, SourceLocation where);
-  void read(Handle* handle, void* out, std::int64_t bytes, SourceLocation where);
-  void write(Handle* handle, const void* elements, std::int64_t bytes, SourceLocation where);
+  // All elements, plain and in the value's own type.
+  void read(Handle* handle, void* out, SourceLocation where);
+  void write(Handle* handle, const void* elements, SourceLocation where);
   void* leaf_data(const Handle* handle);
   bool is_resident(const Handle* handle) const;
   // Makes the handle's category that of parameters; its gradient is wanted.
@@ -92,6 +116,7 @@ class Engine {
 
  private:
   // --- engine.cc
+  void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
   void run_recorded();
   void run(OpId op);
   void begin_step();
@@ -110,7 +135,6 @@ class Engine {
   std::vector<StorageId> causes(std::span<const StorageId> changed) const;
   void end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
   void restart_if_idle(const AnyOp& op, SourceLocation where);
-  void prepare_change(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
   void bring_back();
   void end_generation();
   void sweep();
@@ -118,10 +142,16 @@ class Engine {
   // The text, kept as long as the session: messages of loops are the same in each step.
   const std::string* text_once(std::string text);
 
+  // --- updates.cc
+  std::vector<StorageId> changed_by(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
+  void note_change(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
+  void undo_changes();
+  NodeId record_update(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where);
+  void run_updates(std::span<const Update> updates, SourceLocation where);
+
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);
   void store_number(Handle* handle, SourceLocation where);
-  void check_owner(const Handle* handle, std::string_view what, SourceLocation where) const;
 
   // --- report.cc
   [[noreturn]] void refuse(const scheduler::Shortage& shortage, SourceLocation where);
@@ -133,6 +163,7 @@ class Engine {
   Session& session_;
   SessionOptions options_;
   std::thread::id thread_ = std::this_thread::get_id();
+  pid_t process_ = getpid();
   std::list<std::function<void()>> endings_;
   compute::ThreadBinding binding_;
   compute::Machine machine_;
@@ -151,7 +182,8 @@ class Engine {
 
   // What is under way.
   bool busy_ = false;                  // inside a call: what ends is taken back when it is over
-  bool updating_ = false;              // inside optimizer_step
+  bool updating_ = false;              // what is recorded belongs to the end of the step
+  std::string ended_;                  // why no call is possible any more
   bool complete_ = false;              // backward was recorded
   std::vector<StorageId> carried_;     // as the advisor counts them
   std::size_t entered_ = 0;            // buffers that the advisor knows

@@ -107,20 +107,16 @@ Tensor Engine::detach(Handle* handle, SourceLocation where) {
   return Access::adopt(lifetimes_.new_view(value, handle->meta, where));
 }
 
-void Engine::read(Handle* handle, void* out, std::int64_t bytes, SourceLocation where) {
+void Engine::read(Handle* handle, void* out, SourceLocation where) {
   if (handle->lost != nullptr) (void)recorder_.value_of(handle, "read", where);
-  const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
-  if (bytes != plain.bytes) {
-    throw ShapeError(absl::StrCat("[read] a tensor of shape ", plain.shape.to_string(), " and dtype ",
-                                  to_string(plain.dtype), " has ", plain.bytes, " bytes; the caller wants ", bytes,
-                                  " (at ", to_string(where), ")"));
-  }
+  const auto bytes = static_cast<std::size_t>(Meta::plain(handle->meta.shape, handle->meta.dtype).bytes);
+  if (bytes == 0) return;
   if (!storages_.has_bytes()) {
-    std::memset(out, 0, static_cast<std::size_t>(bytes));
+    std::memset(out, 0, bytes);
     return;
   }
   if (handle->number != nullptr) {
-    std::memcpy(out, handle->number.get(), static_cast<std::size_t>(bytes));
+    std::memcpy(out, handle->number.get(), bytes);
     return;
   }
   let_go();
@@ -135,15 +131,10 @@ void Engine::read(Handle* handle, void* out, std::int64_t bytes, SourceLocation 
   replay_.copy_out(handle->meta, storages_.data(storage) + offset, out);
 }
 
-void Engine::write(Handle* handle, const void* elements, std::int64_t bytes, SourceLocation where) {
+void Engine::write(Handle* handle, const void* elements, SourceLocation where) {
   if (!handle->leaf || handle->lost != nullptr) {
     throw Error(absl::StrCat("[assign] only leaves can be overwritten; this value was computed at ",
                              to_string(handle->where), " (at ", to_string(where), ")"));
-  }
-  if (bytes != handle->meta.bytes) {
-    throw ShapeError(absl::StrCat("[assign] a tensor of shape ", handle->meta.shape.to_string(), " has ",
-                                  handle->meta.bytes, " bytes; the caller gives ", bytes, " (at ", to_string(where),
-                                  ")"));
   }
   let_go();
   if (handle->number == nullptr) {
@@ -152,7 +143,8 @@ void Engine::write(Handle* handle, const void* elements, std::int64_t bytes, Sou
   } else if (handle->generation == lifetimes_.generation()) {
     handle->value = kNone;  // ops recorded from now on read the new elements
   }
-  if (storages_.has_bytes()) std::memcpy(leaf_data(handle), elements, static_cast<std::size_t>(bytes));
+  const auto bytes = static_cast<std::size_t>(handle->meta.bytes);
+  if (storages_.has_bytes() && bytes > 0) std::memcpy(leaf_data(handle), elements, bytes);
 }
 
 // --- batches

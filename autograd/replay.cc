@@ -75,9 +75,12 @@ void Replay::run_op(const Step& step, std::int64_t shift) {
       outputs.push_back(buf(node.outputs[i]));
       outputs.back().valid = valid[i];
     }
+    running_ = op.name;
     try {
       run_kernel(node, reads, outputs, scratch);
+      running_ = {};
     } catch (...) {
+      running_ = {};
       if (scratch_place != nullptr) storages_.give_scratch(scratch_place->offset + shift);
       rethrow_at(op.name, node.where);
     }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "autograd/account.h"
@@ -21,6 +22,8 @@ class Replay {
 
   // Carries the steps out. Throws what a kernel throws, with the op and the user's line.
   void run(std::span<const scheduler::Step> steps, std::int64_t shift);
+  // The op whose kernel runs just now, or nothing.
+  std::string_view running() const { return running_; }
   // Elements of a value, row-major, wherever it lies and in whatever layout.
   void copy_out(const Meta& meta, const std::byte* from, void* to);
 
@@ -35,6 +38,7 @@ class Replay {
   compute::Machine& machine_;
   Account& account_;
   bool verify_;
+  std::string_view running_;
 };
 
 }  // namespace tidemark::detail

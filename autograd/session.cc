@@ -2,6 +2,7 @@
 #include "tidemark/session.h"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -11,13 +12,24 @@
 #include "core/extents.h"
 
 namespace tidemark {
+
+// The living sessions of a thread, the innermost last. A session may be destroyed by another thread than its own, which
+// has to find the list, also where its own thread has ended.
+struct detail::ThreadSessions {
+  std::mutex mutex;
+  std::vector<Session*> living;
+};
+
 namespace {
 
-thread_local Session* innermost = nullptr;
+const std::shared_ptr<detail::ThreadSessions>& of_this_thread() {
+  thread_local const auto sessions = std::make_shared<detail::ThreadSessions>();
+  return sessions;
+}
 
 }  // namespace
 
-Session::Session(SessionOptions options) : outer_(innermost) {
+Session::Session(SessionOptions options) : siblings_(of_this_thread()) {
   if (options.budget && *options.budget < core::Extents::kAlignment) {
     throw Error(absl::StrCat("a budget of ", *options.budget, " bytes holds nothing; state it in bytes, e.g. 512_MiB"));
   }
@@ -25,34 +37,56 @@ Session::Session(SessionOptions options) : outer_(innermost) {
     throw Error(absl::StrCat("threads must be 1 to 1024, or 0 for every CPU of this process; not ", options.threads));
   }
   engine_ = std::make_unique<detail::Engine>(*this, options);
-  innermost = this;
+  const std::lock_guard lock(siblings_->mutex);
+  siblings_->living.push_back(this);
 }
 
 Session::~Session() {
   for (const std::function<void()>& ending : engine_->endings()) ending();
-  if (innermost == this) {
-    innermost = outer_;
-    return;
-  }
-  for (Session* session = innermost; session != nullptr; session = session->outer_) {
-    if (session->outer_ == this) session->outer_ = outer_;
-  }
+  const std::lock_guard lock(siblings_->mutex);
+  std::erase(siblings_->living, this);
 }
 
 Session& Session::current() {
-  if (innermost == nullptr)
+  detail::ThreadSessions& here = *of_this_thread();
+  const std::lock_guard lock(here.mutex);
+  if (here.living.empty())
     throw Error("there is no session on this thread; make one first: td::Session session({...})");
-  return *innermost;
+  return *here.living.back();
 }
 
 const SessionOptions& Session::options() const { return engine_->options(); }
-Report Session::report() const { return engine_->report(); }
-std::string Session::explain() const { return engine_->explain(); }
-scheduler::Graph Session::graph() const { return engine_->graph(); }
-std::int64_t Session::step() const { return engine_->step(); }
-void Session::set_step(std::int64_t step) { engine_->set_step(step); }
+
+Report Session::report(SourceLocation where) const {
+  engine_->check_thread("report", where);
+  return engine_->report();
+}
+
+std::string Session::explain(SourceLocation where) const {
+  engine_->check_thread("explain", where);
+  return engine_->explain();
+}
+
+scheduler::Graph Session::graph(SourceLocation where) const {
+  engine_->check_thread("graph", where);
+  return engine_->graph();
+}
+
+std::int64_t Session::step(SourceLocation where) const {
+  engine_->check_thread("step", where);
+  return engine_->step();
+}
+
+void Session::set_step(std::int64_t step, SourceLocation where) {
+  engine_->check_call("set_step", where);
+  if (step < 0) {
+    throw Error(absl::StrCat("[set_step] the number of steps cannot be ", step, " (at ", to_string(where), ")"));
+  }
+  engine_->set_step(step);
+}
 
 std::int64_t smallest_budget(SessionOptions options, const std::function<void()>& program) {
+  if (!program) throw Error("[smallest_budget] there is no program: the function is empty");
   options.dry_run = true;
   std::int64_t refused = 0;
   std::int64_t budget = core::Extents::kAlignment;
@@ -85,9 +119,15 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
 
 namespace detail {
 
-void optimizer_step(Session& session, std::span<const Tensor> leaves, const std::function<void()>& update,
-                    SourceLocation where) {
-  session.engine().optimizer_step(leaves, update, where);
+std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,
+                             std::span<const Tensor> gradients, SourceLocation where) {
+  session.engine().check_call("step", where);
+  return session.engine().check_gradients(op, gradients, where);
+}
+
+void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where) {
+  session.engine().check_call("step", where);
+  session.engine().optimizer_step(updates, where);
 }
 
 struct SessionTie::Impl {
@@ -113,7 +153,7 @@ Session& SessionTie::session(const char* what, SourceLocation where) const {
     throw Error(absl::StrCat("[", what, "] the session of the loader made at ", to_string(where),
                              " has ended; make one in the session that is to use its batches"));
   }
-  impl_->session->engine().check_thread(what, where);
+  impl_->session->engine().check_call(what, where);
   return *impl_->session;
 }
 

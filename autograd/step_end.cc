@@ -163,12 +163,7 @@ void Engine::sweep() {
 }
 
 void Engine::abandon_step(const std::string& reason) {
-  for (Undo& undo : undo_) {
-    if (storages_[undo.storage].resident()) {
-      std::copy(undo.bytes.begin(), undo.bytes.end(), storages_.data(undo.storage));
-    }
-  }
-  undo_.clear();
+  undo_changes();
   const auto text = text_once(reason);
   // Half-summed gradients are worse than none.
   for (Handle* leaf : graded_) {

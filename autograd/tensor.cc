@@ -1,10 +1,12 @@
 // The public face of values: handles, leaves, and the functions that make them.
 #include "tidemark/tensor.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "autograd/check.h"
+#include "autograd/elements.h"
 #include "autograd/engine.h"
 #include "compute/philox.h"
 #include "tidemark/session.h"
@@ -28,7 +30,7 @@ Engine& engine_of(Handle* handle, std::string_view what, SourceLocation where) {
   if (handle->engine == nullptr) {
     throw Error(absl::StrCat("[", std::string(what), "] the tensor's session has ended (at ", to_string(where), ")"));
   }
-  handle->engine->check_thread(what, where);
+  handle->engine->check_call(what, where);
   return *handle->engine;
 }
 
@@ -39,6 +41,13 @@ Handle* leaf(const Tensor& tensor, std::string_view what, SourceLocation where) 
                              to_string(handle->where), " (at ", to_string(where), ")"));
   }
   return handle;
+}
+
+void check_count(const Handle& handle, std::int64_t count, std::string_view what, SourceLocation where) {
+  const std::int64_t has = handle.meta.shape.numel();
+  if (count == has) return;
+  throw ShapeError(absl::StrCat("[", std::string(what), "] a tensor of shape ", handle.meta.shape.to_string(), " has ",
+                                has, " elements, not ", count, " (at ", to_string(where), ")"));
 }
 
 void retain(Handle* handle) {
@@ -59,8 +68,15 @@ void release(Handle* handle) {
   }
 }
 
-Tensor new_leaf(const Meta& meta, SourceLocation where) {
-  return Session::current().engine().new_leaf(meta, Category::kBatch, "", where);
+// Of the current session, for a call that makes a leaf.
+Engine& current_engine(std::string_view what, SourceLocation where) {
+  Engine& engine = Session::current().engine();
+  engine.check_call(what, where);
+  return engine;
+}
+
+Tensor new_leaf(const Meta& meta, std::string_view what, SourceLocation where) {
+  return current_engine(what, where).new_leaf(meta, Category::kBatch, "", where);
 }
 
 Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t count, SourceLocation where) {
@@ -69,7 +85,7 @@ Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t
     throw ShapeError(absl::StrCat("[tensor] shape ", shape.to_string(), " has ", shape.numel(), " elements, ", count,
                                   " are given (at ", to_string(where), ")"));
   }
-  Tensor out = new_leaf(meta, where);
+  Tensor out = new_leaf(meta, "tensor", where);
   Engine& engine = Session::current().engine();
   if (!engine.options().dry_run) {
     std::memcpy(engine.leaf_data(Access::handle(out)), elements, count * static_cast<std::size_t>(size_of(dtype)));
@@ -167,14 +183,26 @@ void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLoc
   engine_of(checked(losses.front(), "backward", where), "backward", where).backward(losses, options, where);
 }
 
-void Tensor::read(void* out, std::int64_t bytes, SourceLocation where) const {
+void Tensor::read(void* out, std::int64_t count, ElementType type, SourceLocation where) const {
   Handle* handle = checked(*this, "read", where);
-  engine_of(handle, "read", where).read(handle, out, bytes, where);
+  Engine& engine = engine_of(handle, "read", where);
+  check_count(*handle, count, "read", where);
+  const ElementType own = detail::element_type_of(handle->meta.dtype);
+  if (type == own) return engine.read(handle, out, where);
+  std::vector<std::byte> elements(static_cast<std::size_t>(count * size_of(handle->meta.dtype)));
+  engine.read(handle, elements.data(), where);
+  detail::convert_elements(elements.data(), own, out, type, count, "read", where);
 }
 
-void Tensor::write(const void* elements, std::int64_t bytes, SourceLocation where) {
-  Handle* handle = checked(*this, "assign", where);
-  engine_of(handle, "assign", where).write(handle, elements, bytes, where);
+void Tensor::write(const void* elements, std::int64_t count, ElementType type, SourceLocation where) {
+  Handle* handle = leaf(*this, "assign", where);
+  Engine& engine = engine_of(handle, "assign", where);
+  check_count(*handle, count, "assign", where);
+  const ElementType own = detail::element_type_of(handle->meta.dtype);
+  if (type == own) return engine.write(handle, elements, where);
+  std::vector<std::byte> converted(static_cast<std::size_t>(count * size_of(handle->meta.dtype)));
+  detail::convert_elements(elements, type, converted.data(), own, count, "assign", where);
+  engine.write(handle, converted.data(), where);
 }
 
 Session& Tensor::session(SourceLocation where) const {
@@ -185,13 +213,13 @@ NoGrad::NoGrad() : before_(std::exchange(detail::grad_enabled(), false)) {}
 NoGrad::~NoGrad() { detail::grad_enabled() = before_; }
 
 Tensor zeros(const Shape& shape, DType dtype, SourceLocation where) {
-  Tensor out = new_leaf(detail::plain_meta("zeros", shape, dtype, where), where);
+  Tensor out = new_leaf(detail::plain_meta("zeros", shape, dtype, where), "zeros", where);
   clear(out);
   return out;
 }
 
 Tensor full(const Shape& shape, float value, SourceLocation where) {
-  Tensor out = new_leaf(detail::plain_meta("full", shape, f32, where), where);
+  Tensor out = new_leaf(detail::plain_meta("full", shape, f32, where), "full", where);
   Engine& engine = Session::current().engine();
   if (!engine.options().dry_run) {
     std::fill_n(static_cast<float*>(engine.leaf_data(Access::handle(out))), shape.numel(), value);
@@ -208,7 +236,11 @@ Tensor tensor(std::span<const std::int32_t> elements, const Shape& shape, Source
 }
 
 Tensor uniform(const Shape& shape, float low, float high, SourceLocation where) {
-  Tensor out = new_leaf(detail::plain_meta("uniform", shape, f32, where), where);
+  if (!(std::isfinite(low) && std::isfinite(high) && low <= high && std::isfinite(high - low))) {
+    throw Error(absl::StrCat("[uniform] the range from ", low, " to ", high, " is none; low must be at most high, and ",
+                             "both finite (at ", to_string(where), ")"));
+  }
+  Tensor out = new_leaf(detail::plain_meta("uniform", shape, f32, where), "uniform", where);
   const std::span<float> elements = to_draw(out);
   compute::random_uniform(compute::philox_key(Session::current().engine().next_key()), 0,
                           static_cast<std::int64_t>(elements.size()), elements.data());
@@ -217,7 +249,11 @@ Tensor uniform(const Shape& shape, float low, float high, SourceLocation where) 
 }
 
 Tensor normal(const Shape& shape, float mean, float stddev, SourceLocation where) {
-  Tensor out = new_leaf(detail::plain_meta("normal", shape, f32, where), where);
+  if (!(std::isfinite(mean) && std::isfinite(stddev) && stddev >= 0)) {
+    throw Error(absl::StrCat("[normal] mean ", mean, " and standard deviation ", stddev,
+                             "; both must be finite, and the deviation 0 or more (at ", to_string(where), ")"));
+  }
+  Tensor out = new_leaf(detail::plain_meta("normal", shape, f32, where), "normal", where);
   const std::span<float> elements = to_draw(out);
   compute::random_normal(compute::philox_key(Session::current().engine().next_key()), 0,
                          static_cast<std::int64_t>(elements.size()), elements.data());
@@ -237,16 +273,18 @@ Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation wh
 
 Tensor state(const Shape& shape, DType dtype, Category category, std::string_view name, SourceLocation where) {
   const Meta meta = detail::plain_meta("state", shape, dtype, where);
-  Tensor out = Session::current().engine().new_leaf(meta, category, name, where);
+  Tensor out = current_engine("state", where).new_leaf(meta, category, name, where);
   clear(out);
   return out;
 }
 
 std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                               SourceLocation where) {
-  if (inputs.empty()) return Session::current().engine().apply(op, inputs, where);
+  if (op == nullptr)
+    throw Error(absl::StrCat("[apply] there is no op: the pointer is null (at ", to_string(where), ")"));
+  if (inputs.empty()) return current_engine(op->name(), where).apply(op, inputs, where);
   Handle* first = Access::handle(inputs.front());
-  if (first == nullptr) return Session::current().engine().apply(op, inputs, where);
+  if (first == nullptr) return current_engine(op->name(), where).apply(op, inputs, where);
   return engine_of(first, op->name(), where).apply(op, inputs, where);
 }
 

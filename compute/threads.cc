@@ -3,13 +3,23 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <set>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "tidemark/error.h"
 
 namespace tidemark::compute {
 namespace {
+
+// The process in which a team was started first. Its child by fork() has none of the threads, and OpenMP waits for them
+// there.
+std::atomic<pid_t> team_process = 0;
 
 int thread_id() { return static_cast<int>(syscall(SYS_gettid)); }
 
@@ -76,9 +86,83 @@ void give_back(const std::vector<int>& cpus, int owner) {
 
 int allowed_cpus() { return std::max(1, CPU_COUNT(&allowed_set())); }
 
+namespace {
+
+// What keeps a team of so many from being whole, and what to do about it; nothing where nothing is known.
+std::string obstacle(int threads) {
+  const std::string fewer = "; or ask for fewer threads";
+  if (omp_get_max_active_levels() == 0) return "OMP_MAX_ACTIVE_LEVELS is 0: unset it, or ask for 1 thread";
+  if (omp_get_active_level() >= omp_get_max_active_levels()) {
+    return "the call comes from inside another parallel region: make sessions and use them outside of it, or ask for "
+           "1 thread";
+  }
+  if (omp_get_thread_limit() < threads) {
+    return "OMP_THREAD_LIMIT is " + std::to_string(omp_get_thread_limit()) + ": raise it" + fewer;
+  }
+  if (omp_get_dynamic() != 0) return "omp_set_dynamic(1) lets OpenMP choose: call omp_set_dynamic(0)" + fewer;
+  return "";
+}
+
+int count_team(int threads) {
+  int team = 0;
+#pragma omp parallel num_threads(threads)
+  if (omp_get_thread_num() == 0) team = omp_get_num_threads();
+  return team;
+}
+
+void require_whole(int threads, int team) {
+  if (team == threads) return;
+  const std::string why = obstacle(threads);
+  throw Error("OpenMP gives " + std::to_string(team) + " of the " + std::to_string(threads) +
+              " threads that the session works with" + (why.empty() ? std::string() : "; " + why));
+}
+
+// OpenMP ends the process where it cannot start a thread: whether it can is found out before.
+void require_startable(int threads) {
+  std::mutex gate;
+  std::vector<std::thread> tried;
+  std::unique_lock closed(gate);
+  std::string failure;
+  try {
+    for (int i = 1; i < threads; ++i) {
+      tried.emplace_back([&gate] { const std::lock_guard wait(gate); });
+    }
+  } catch (const std::system_error& error) {
+    failure = error.what();
+  }
+  closed.unlock();
+  for (std::thread& thread : tried) thread.join();
+  if (failure.empty()) return;
+  throw Error("the system starts " + std::to_string(tried.size() + 1) + " of the " + std::to_string(threads) +
+              " threads that the session works with (" + failure +
+              "): ask for fewer, or raise the limit on processes (ulimit -u)");
+}
+
+}  // namespace
+
 ThreadBinding::ThreadBinding(int threads)
-    : threads_(std::max(1, threads)), former_threads_(omp_get_max_threads()), owner_(thread_id()) {
+    : threads_(std::max(1, threads)),
+      former_threads_(omp_get_max_threads()),
+      former_dynamic_(omp_get_dynamic() != 0),
+      owner_(thread_id()) {
+  if (threads_ > 1) {
+    pid_t none = 0;
+    if (!team_process.compare_exchange_strong(none, getpid()) && team_process != getpid()) {
+      throw Error(
+          "this process was forked from one that used sessions of several threads, which are gone here: ask for "
+          "1 thread, or start the process anew (exec)");
+    }
+    require_startable(threads_);
+  }
+  omp_set_dynamic(0);
   omp_set_num_threads(threads_);
+  try {
+    if (threads_ > 1) require_whole(threads_, count_team(threads_));
+  } catch (...) {
+    omp_set_num_threads(former_threads_);
+    omp_set_dynamic(former_dynamic_ ? 1 : 0);
+    throw;
+  }
   if (threads_ == 1 || user_binds()) return;
   cpus_ = claim(threads_, owner_);
   former_.resize(static_cast<std::size_t>(threads_));
@@ -96,15 +180,21 @@ ThreadBinding::ThreadBinding(int threads)
   }
 }
 
+void ThreadBinding::check_team() const {
+  if (threads_ == 1 || (omp_get_active_level() == 0 && obstacle(threads_).empty())) return;
+  require_whole(threads_, count_team(threads_));
+}
+
 ThreadBinding::~ThreadBinding() {
   if (!cpus_.empty()) give_back(cpus_, owner_);
   // Another thread has another team, which this binding never touched.
   if (thread_id() != owner_) return;
-  if (!former_.empty()) {
+  if (!former_.empty() && team_process == getpid() && count_team(threads_) == threads_) {
 #pragma omp parallel num_threads(threads_)
     sched_setaffinity(0, sizeof(cpu_set_t), &former_[static_cast<std::size_t>(omp_get_thread_num())]);
   }
   omp_set_num_threads(former_threads_);
+  omp_set_dynamic(former_dynamic_ ? 1 : 0);
 }
 
 void unbind_current_thread() { sched_setaffinity(0, sizeof(cpu_set_t), &allowed_set()); }

@@ -17,22 +17,29 @@ int allowed_cpus();
 // While it lives, the OpenMP teams that the constructing thread starts have `threads` members, each bound to a
 // processor of its own. Unbound threads beside any other load wait for each other at every barrier.
 //
+// OpenMP gives fewer threads than it is asked for without a word, and kernels that count on all of them wait for ever.
+// So the constructor starts a team and counts it, and check_team() looks whether the next one would be whole.
+//
 // Nothing is bound where `threads` is 1 or exceeds the processors that other living bindings leave, and where the user
 // set OMP_PROC_BIND. The destructor gives the thread its former team size and affinity back, and its team theirs; it
 // runs in the thread that constructed, in reverse order where bindings are nested.
 class ThreadBinding {
  public:
+  // Throws Error where there is no whole team: what stands in the way, and what to do.
   explicit ThreadBinding(int threads);
   ~ThreadBinding();
   ThreadBinding(const ThreadBinding&) = delete;
   ThreadBinding& operator=(const ThreadBinding&) = delete;
 
+  // Throws Error where a team that starts now would not be whole. Cheap outside of other parallel regions.
+  void check_team() const;
   int threads() const { return threads_; }
   bool bound() const { return !cpus_.empty(); }
 
  private:
   int threads_;
   int former_threads_;
+  bool former_dynamic_;
   int owner_;                      // the constructing thread, as the kernel numbers it
   std::vector<int> cpus_;          // of each member; empty: not bound
   std::vector<cpu_set_t> former_;  // of each member; empty: nothing was changed

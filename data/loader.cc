@@ -1,4 +1,5 @@
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -40,12 +42,16 @@ class Filler {
     std::byte* y = nullptr;
   };
 
-  explicit Filler(const Source& source)
+  Filler(const Source& source, SourceLocation where)
       : source_(source),
         x_stride_(source.x_shape().numel() * size_of(source.x_dtype())),
         y_stride_(source.y_shape().numel() * size_of(source.y_dtype())),
-        thread_([this] { run(); }) {}
+        thread_(start_thread(where)) {}
   ~Filler() {
+    if (getpid() != process_) {  // forked: the thread stayed behind, and what it holds it holds for ever
+      thread_.detach();
+      return;
+    }
     cancel_ = true;
     {
       const std::lock_guard lock(mutex_);
@@ -85,6 +91,14 @@ class Filler {
   }
 
  private:
+  std::thread start_thread(SourceLocation where) {
+    try {
+      return std::thread([this] { run(); });
+    } catch (const std::system_error& error) {
+      throw Error("[data] the loader's thread cannot be started: " + std::string(error.what()) +
+                  "; raise the limit on processes (ulimit -u), or end other loaders (at " + to_string(where) + ")");
+    }
+  }
   void run() {
     sched_setaffinity(0, sizeof kProcessCpus, &kProcessCpus);
     std::unique_lock lock(mutex_);
@@ -124,6 +138,7 @@ class Filler {
   std::optional<Job> job_;
   std::exception_ptr error_;
   bool stop_ = false;
+  pid_t process_ = getpid();
   std::atomic<bool> cancel_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
@@ -145,7 +160,7 @@ struct Loader::State {
         options(the_options),
         where(the_where),
         tie(Session::current(), [this] { filler.cancel(); }),
-        filler(*source) {}
+        filler(*source, the_where) {}
 
   static std::shared_ptr<const Source> checked(std::shared_ptr<const Source> source, const LoaderOptions& options,
                                                SourceLocation where) {
@@ -225,6 +240,7 @@ struct Loader::State {
 };
 
 Loader::Loader(std::shared_ptr<const Source> source, const LoaderOptions& options, SourceLocation where) {
+  if (source == nullptr) throw Error("[data] there is no source: the pointer is null (at " + to_string(where) + ")");
   if (options.batch < 1) {
     throw Error("[data] .batch must be at least 1, but is " + std::to_string(options.batch) + " (at " +
                 to_string(where) + ")");
@@ -241,19 +257,24 @@ Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
 
 Loader::Iterator Loader::begin() {
-  state_->begin();
+  state().begin();
   return Iterator(this);
 }
 
-std::int64_t Loader::batches() const { return state_->batches(); }
-const Source& Loader::source() const { return *state_->source; }
+Loader::State& Loader::state() const {
+  if (state_ == nullptr) throw Error("[data] the loader was moved from; use the one that it was moved to");
+  return *state_;
+}
 
-const Batch& Loader::Iterator::operator*() const { return loader_->state_->batch; }
+std::int64_t Loader::batches() const { return state().batches(); }
+const Source& Loader::source() const { return *state().source; }
+
+const Batch& Loader::Iterator::operator*() const { return loader_->state().batch; }
 Loader::Iterator& Loader::Iterator::operator++() {
-  loader_->state_->advance();
+  loader_->state().advance();
   return *this;
 }
-bool Loader::Iterator::at_end() const { return loader_->state_->position >= loader_->state_->batches(); }
+bool Loader::Iterator::at_end() const { return loader_->state().position >= loader_->state().batches(); }
 
 Loader mnist(const std::string& dir, const LoaderOptions& options, SourceLocation where) {
   return Loader(mnist_source(dir, options.split), options, where);

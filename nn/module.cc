@@ -88,6 +88,9 @@ void Sequential::visit(Visitor& visitor) {
 }
 
 Tensor Sequential::operator()(const Tensor& x, SourceLocation where) const {
+  if (layers_.empty()) {
+    throw Error("[Sequential] it has no layer, or was moved from (at " + to_string(where) + ")");
+  }
   Tensor y = x;
   for (const auto& layer : layers_) y = layer->call(y, where);
   return y;

@@ -83,10 +83,16 @@ const BinaryKernels& mul_kernels() { return kArithmetic.kernels<HWY_NAMESPACE::M
 
 namespace {
 
-// The operand that must be a tensor where the other one is a number.
-const Tensor& tensor_of(const Operand& operand, const char* name, SourceLocation where) {
-  if (operand.tensor().defined()) return operand.tensor();
-  throw Error("[" + std::string(name) + "] no operand is a tensor (at " + to_string(where) + ")");
+// The operand as a tensor. `operation`: "+"; `side`: "left".
+const Tensor& tensor_of(const Operand& operand, const char* operation, const char* side) {
+  if (operand.is_number()) {
+    throw Error(std::string("[") + operation + "] no operand is a tensor (at " + to_string(operand.where()) + ")");
+  }
+  if (!operand.tensor().defined()) {
+    throw Error(std::string("[") + operation + "] the " + side + " operand is an undefined tensor (at " +
+                to_string(operand.where()) + ")");
+  }
+  return operand.tensor();
 }
 
 }  // namespace
@@ -110,30 +116,34 @@ Tensor div(const Tensor& a, const Tensor& b, SourceLocation where) {
 }
 
 Tensor operator+(const Operand& a, const Operand& b) {
-  if (!b.tensor().defined()) return affine(tensor_of(a, "affine", a.where()), 1, b.number(), a.where());
-  if (!a.tensor().defined()) return affine(b.tensor(), 1, a.number(), b.where());
-  return add(a.tensor(), b.tensor(), a.where());
+  if (b.is_number()) return affine(tensor_of(a, "+", "left"), 1, b.number(), a.where());
+  const Tensor& right = tensor_of(b, "+", "right");
+  if (a.is_number()) return affine(right, 1, a.number(), b.where());
+  return add(tensor_of(a, "+", "left"), right, a.where());
 }
 
 Tensor operator-(const Operand& a, const Operand& b) {
-  if (!b.tensor().defined()) return affine(tensor_of(a, "affine", a.where()), 1, -b.number(), a.where());
-  if (!a.tensor().defined()) return affine(b.tensor(), -1, a.number(), b.where());
-  return sub(a.tensor(), b.tensor(), a.where());
+  if (b.is_number()) return affine(tensor_of(a, "-", "left"), 1, -b.number(), a.where());
+  const Tensor& right = tensor_of(b, "-", "right");
+  if (a.is_number()) return affine(right, -1, a.number(), b.where());
+  return sub(tensor_of(a, "-", "left"), right, a.where());
 }
 
 Tensor operator*(const Operand& a, const Operand& b) {
-  if (!b.tensor().defined()) return affine(tensor_of(a, "affine", a.where()), b.number(), 0, a.where());
-  if (!a.tensor().defined()) return affine(b.tensor(), a.number(), 0, b.where());
-  return mul(a.tensor(), b.tensor(), a.where());
+  if (b.is_number()) return affine(tensor_of(a, "*", "left"), b.number(), 0, a.where());
+  const Tensor& right = tensor_of(b, "*", "right");
+  if (a.is_number()) return affine(right, a.number(), 0, b.where());
+  return mul(tensor_of(a, "*", "left"), right, a.where());
 }
 
 Tensor operator/(const Operand& a, const Operand& b) {
-  if (!b.tensor().defined()) return div(tensor_of(a, "div_by_number", a.where()), b.number(), a.where());
-  if (!a.tensor().defined()) return div(a.number(), b.tensor(), b.where());
-  return div(a.tensor(), b.tensor(), a.where());
+  if (b.is_number()) return div(tensor_of(a, "/", "left"), b.number(), a.where());
+  const Tensor& right = tensor_of(b, "/", "right");
+  if (a.is_number()) return div(a.number(), right, b.where());
+  return div(tensor_of(a, "/", "left"), right, a.where());
 }
 
-Tensor operator-(const Operand& a) { return neg(tensor_of(a, "neg", a.where()), a.where()); }
+Tensor operator-(const Operand& a) { return neg(tensor_of(a, "-", "only"), a.where()); }
 
 }  // namespace tidemark
 #endif  // HWY_ONCE

@@ -103,14 +103,12 @@ void Optimizer::step(SourceLocation where) {
                   "make the optimizer again (at " + to_string(where) + ")");
     }
   }
-  std::vector<Tensor> leaves;
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].parameter.requires_grad()) continue;
     Tensor gradient = slots_[i].parameter.grad();
     if (!gradient.defined()) continue;
-    leaves.push_back(slots_[i].parameter);
     gradients.push_back(std::move(gradient));
     graded.push_back(i);
   }
@@ -118,26 +116,30 @@ void Optimizer::step(SourceLocation where) {
     throw Error("[" + kind_ + "] step() before any backward(): no parameter of the optimizer has a gradient (at " +
                 to_string(where) + ")");
   }
-  stepped_ = true;
-  const auto update_all = [&] {
-    if (gradients.empty()) return;
-    const NoGrad no_grad;
-    const Tensor bad = apply_all(any_op(CheckFinite{}), gradients, where).front();
-    if (const auto index = bad.item<std::int32_t>(where); index != 0) {
-      throw Error("[" + kind_ + "] the gradient of '" + slots_[graded[static_cast<std::size_t>(index - 1)]].name +
+  if (!gradients.empty()) {
+    if (const auto bad = detail::check_gradients(session, any_op(CheckFinite{}), gradients, where); bad != 0) {
+      throw Error("[" + kind_ + "] the gradient of '" + slots_[graded[static_cast<std::size_t>(bad - 1)]].name +
                   "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning " +
                   "rate, or look for a division by zero or a logarithm of it in the loss (at " + to_string(where) +
                   ")");
     }
-    ++steps_;
-    for (std::size_t i = 0; i < gradients.size(); ++i) {
-      const Slot& slot = slots_[graded[i]];
-      std::vector<Tensor> inputs = {slot.parameter, gradients[i]};
-      if (slot.state.defined()) inputs.push_back(slot.state);
-      apply_all(update(graded[i]), inputs, where);
-    }
-  };
-  detail::optimizer_step(session, leaves, update_all, where);
+  }
+  // The ops say which step this is, so the count goes first; it goes back where the step is refused.
+  const std::int64_t before = steps_;
+  if (!gradients.empty()) ++steps_;
+  std::vector<detail::Update> updates;
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    const Slot& slot = slots_[graded[i]];
+    updates.push_back({update(graded[i]), {slot.parameter, gradients[i]}});
+    if (slot.state.defined()) updates.back().inputs.push_back(slot.state);
+  }
+  try {
+    detail::optimizer_step(session, updates, where);
+  } catch (...) {
+    steps_ = before;
+    throw;
+  }
+  stepped_ = true;
 }
 
 }  // namespace tidemark::optim

@@ -114,6 +114,7 @@ class Loader {
 
  private:
   struct State;
+  State& state() const;  // throws Error where the loader was moved from
   std::unique_ptr<State> state_;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,18 +17,17 @@ namespace tidemark {
 class Operand {
  public:
   Operand(const Tensor& tensor, SourceLocation where = SourceLocation::current())  // NOLINT: converting by design
-      : tensor_(tensor), where_(where) {
-    if (!tensor.defined()) throw Error("an operand is an undefined tensor (at " + to_string(where) + ")");
-  }
+      : tensor_(tensor), where_(where) {}
   Operand(float number, SourceLocation where = SourceLocation::current())  // NOLINT: converting by design
       : number_(number), where_(where) {}
+  bool is_number() const { return number_.has_value(); }
   const Tensor& tensor() const { return tensor_; }
-  float number() const { return number_; }
+  float number() const { return *number_; }
   SourceLocation where() const { return where_; }
 
  private:
-  Tensor tensor_;  // undefined: a number
-  float number_ = 0;
+  Tensor tensor_;
+  std::optional<float> number_;
   SourceLocation where_;
 };
 

@@ -15,9 +15,12 @@
 
 namespace tidemark {
 
+class AnyOp;
+
 namespace detail {
 class Engine;
-}
+struct ThreadSessions;
+}  // namespace detail
 
 struct SessionOptions {
   std::optional<std::int64_t> budget = {};  // bytes; without it memory grows as needed and is reported the same way
@@ -77,21 +80,21 @@ class Session {
   static Session& current();
 
   const SessionOptions& options() const;
-  Report report() const;
+  Report report(SourceLocation where = SourceLocation::current()) const;
   // One line a value of the last step: op, source line, bytes, and its fate (kept, discarded, recomputed N times).
-  std::string explain() const;
+  std::string explain(SourceLocation where = SourceLocation::current()) const;
   // What was recorded since the last optimizer step, or where nothing was: the whole last step.
-  scheduler::Graph graph() const;
+  scheduler::Graph graph(SourceLocation where = SourceLocation::current()) const;
 
   // Optimizer steps taken; part of the key of every random op. Set it when a run is resumed.
-  std::int64_t step() const;
-  void set_step(std::int64_t step);
+  std::int64_t step(SourceLocation where = SourceLocation::current()) const;
+  void set_step(std::int64_t step, SourceLocation where = SourceLocation::current());
 
   detail::Engine& engine() { return *engine_; }
 
  private:
   std::unique_ptr<detail::Engine> engine_;
-  Session* outer_ = nullptr;
+  std::shared_ptr<detail::ThreadSessions> siblings_;
 };
 
 // The smallest budget found in which `program` runs, in bytes: training, evaluation, loaders and all. `program` makes a
@@ -106,10 +109,19 @@ Tensor state(const Shape& shape, DType dtype, Category category, std::string_vie
              SourceLocation where = SourceLocation::current());
 
 namespace detail {
-// For optimizers: everything computed from these leaves is settled or expires before they change; then `update` runs
-// its ops, and the step ends.
-void optimizer_step(Session& session, std::span<const Tensor> leaves, const std::function<void()>& update,
-                    SourceLocation where);
+// For optimizers.
+struct Update {
+  std::shared_ptr<const AnyOp> op;  // changes some of its inputs in place, and has no output
+  std::vector<Tensor> inputs;
+};
+// Runs an op on the gradients of the step that is about to end; returns the number that it gives (i32). Where that is
+// not 0 the step is refused: running statistics are again what they were before it.
+std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,
+                             std::span<const Tensor> gradients, SourceLocation where);
+// Ends the step with these updates, all of them or none. Everything computed from what they change settles or expires
+// first; every update is recorded, prepared and placed before the first one runs. What throws before that has changed
+// nothing. An update that throws while it runs ends the session: the text names what has changed.
+void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where);
 // Ties an object to a session that may end before it.
 class SessionTie {
  public:

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "tidemark/elements.h"
 #include "tidemark/error.h"
 #include "tidemark/shape.h"
 
@@ -89,23 +90,25 @@ class Tensor {
   // Computes gradients of all leaves that this scalar depends on, and adds them to what the leaves have.
   void backward(BackwardOptions options = {}, SourceLocation where = SourceLocation::current()) const;
 
-  // Copies elements out, in row-major order, computing the value again where it was discarded.
+  // Copies elements out as numbers of type T (elements.h), in row-major order, computing the value again where it was
+  // discarded.
   template <class T = float>
   std::vector<T> to_vector(SourceLocation where = SourceLocation::current()) const {
     std::vector<T> out(static_cast<std::size_t>(numel(where)));
-    read(out.data(), static_cast<std::int64_t>(out.size() * sizeof(T)), where);
+    read(out.data(), static_cast<std::int64_t>(out.size()), element_type<T>(), where);
     return out;
   }
+  // The element of a tensor that has one.
   template <class T = float>
   T item(SourceLocation where = SourceLocation::current()) const {
     T out{};
-    read(&out, sizeof out, where);
+    read(&out, 1, element_type<T>(), where);
     return out;
   }
   // Overwrites a leaf's elements (row-major). What was computed from the old ones can no longer go backward.
   template <class T>
   void assign(std::span<const T> elements, SourceLocation where = SourceLocation::current()) {
-    write(elements.data(), static_cast<std::int64_t>(elements.size_bytes()), where);
+    write(elements.data(), static_cast<std::int64_t>(elements.size()), element_type<T>(), where);
   }
 
   Session& session(SourceLocation where = SourceLocation::current()) const;
@@ -113,8 +116,8 @@ class Tensor {
  private:
   friend struct detail::Access;
   explicit Tensor(detail::Handle* handle) : handle_(handle) {}
-  void read(void* out, std::int64_t bytes, SourceLocation where) const;
-  void write(const void* elements, std::int64_t bytes, SourceLocation where);
+  void read(void* out, std::int64_t count, ElementType type, SourceLocation where) const;
+  void write(const void* elements, std::int64_t count, ElementType type, SourceLocation where);
   detail::Handle* handle_ = nullptr;
 };
 

@@ -196,8 +196,7 @@ ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int6
     }
     if (matrix.grad().defined()) result.values.push_back(matrix.grad().to_vector());
     for (const Tensor& statistic : program.statistics()) result.values.push_back(statistic.to_vector());
-    detail::optimizer_step(
-        session, program.parameters(), [] {}, SourceLocation::current());
+    detail::optimizer_step(session, {}, SourceLocation::current());
     for (auto& [parameter, weights] : updated) parameter.assign(std::span<const float>(weights));
     if (histogram != nullptr) {
       const auto replays = static_cast<std::uint64_t>(session.report().last_step.recomputed_ops);

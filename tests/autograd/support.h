@@ -27,7 +27,7 @@ inline std::vector<std::uint8_t> bits(const Tensor& tensor) {
       take(tensor.to_vector<std::int32_t>());
       break;
     case DType::f16:
-      take(tensor.to_vector<std::uint16_t>());
+      take(tensor.to_vector<float>());
       break;
     case DType::u8:
       take(tensor.to_vector<std::uint8_t>());

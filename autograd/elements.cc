@@ -1,0 +1,123 @@
+#include "autograd/elements.h"
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "compute/half.h"
+
+namespace tidemark::detail {
+namespace {
+
+// An f16 in memory; its number is read and written as a float.
+struct F16 {
+  compute::half bits;
+};
+
+template <class T>
+auto number(T value) {
+  if constexpr (std::is_same_v<T, F16>) {
+    return compute::half_to_float(value.bits);
+  } else {
+    return value;
+  }
+}
+
+template <class T>
+constexpr const char* name() {
+  if (std::is_same_v<T, F16>) return "f16";
+  if (std::is_floating_point_v<T>) return sizeof(T) == 4 ? "float" : "double";
+  constexpr const char* kSigned[] = {"int8_t", "int16_t", "int32_t", "int64_t"};
+  constexpr const char* kUnsigned[] = {"uint8_t", "uint16_t", "uint32_t", "uint64_t"};
+  constexpr int kSize = sizeof(T) == 1 ? 0 : sizeof(T) == 2 ? 1 : sizeof(T) == 4 ? 2 : 3;
+  return std::is_signed_v<T> ? kSigned[kSize] : kUnsigned[kSize];
+}
+
+// Whether the integer type To has this number.
+template <class To, class Number>
+bool holds(Number value) {
+  if constexpr (std::is_integral_v<Number>) {
+    return std::in_range<To>(value);
+  } else {
+    // Both limits are powers of two, so that a double has them exactly.
+    const auto wide = static_cast<double>(value);
+    constexpr double kEnd = 2.0 * static_cast<double>(std::numeric_limits<To>::max() / 2 + 1);
+    return wide >= static_cast<double>(std::numeric_limits<To>::min()) && wide < kEnd && wide == std::trunc(wide);
+  }
+}
+
+template <class From, class To>
+void convert(const From* from, To* to, std::int64_t count, std::string_view what, SourceLocation where) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto value = number(from[i]);
+    if constexpr (std::is_same_v<To, F16>) {
+      to[i] = {compute::float_to_half(static_cast<float>(value))};
+    } else if constexpr (std::is_floating_point_v<To>) {
+      to[i] = static_cast<To>(value);
+    } else {
+      if (!holds<To>(value)) {
+        throw Error(absl::StrFormat("[%s] element %d is %s, which %s does not hold; use a floating-point type (at %s)",
+                                    what, i, absl::StrCat(+value), name<To>(), to_string(where)));
+      }
+      to[i] = static_cast<To>(value);
+    }
+  }
+}
+
+// f(a value of the C++ type)
+template <class F>
+void with_type(ElementType type, F&& f) {
+  switch (type) {
+    case ElementType::kF16:
+      return f(F16{});
+    case ElementType::kF32:
+      return f(float{});
+    case ElementType::kF64:
+      return f(double{});
+    case ElementType::kI8:
+      return f(std::int8_t{});
+    case ElementType::kU8:
+      return f(std::uint8_t{});
+    case ElementType::kI16:
+      return f(std::int16_t{});
+    case ElementType::kU16:
+      return f(std::uint16_t{});
+    case ElementType::kI32:
+      return f(std::int32_t{});
+    case ElementType::kU32:
+      return f(std::uint32_t{});
+    case ElementType::kI64:
+      return f(std::int64_t{});
+    case ElementType::kU64:
+      return f(std::uint64_t{});
+  }
+}
+
+}  // namespace
+
+ElementType element_type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return ElementType::kF32;
+    case DType::f16:
+      return ElementType::kF16;
+    case DType::i32:
+      return ElementType::kI32;
+    case DType::u8:
+      return ElementType::kU8;
+  }
+  throw Error("unknown dtype");
+}
+
+void convert_elements(const void* from, ElementType from_type, void* to, ElementType to_type, std::int64_t count,
+                      std::string_view what, SourceLocation where) {
+  with_type(from_type, [&](auto source) {
+    with_type(to_type, [&](auto target) {
+      convert(static_cast<const decltype(source)*>(from), static_cast<decltype(target)*>(to), count, what, where);
+    });
+  });
+}
+
+}  // namespace tidemark::detail
