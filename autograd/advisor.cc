@@ -4,7 +4,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "tidemark/error.h"
 
 namespace tidemark::detail {
@@ -233,14 +232,29 @@ bool Advisor::drops_next(BufferId buffer) const {
   return false;
 }
 
+void Advisor::gone(BufferId buffer) {
+  const auto b = static_cast<std::size_t>(buffer);
+  if (b < offset_.size()) offset_[b] = kNowhere;
+}
+
 void Advisor::pin(BufferId buffer) {
   grow();
   pinned_[static_cast<std::size_t>(buffer)] = true;
   if (online_ != nullptr) online_->pin(buffer);
 }
 
+std::optional<std::size_t> Advisor::unread(BufferId buffer) const {
+  const auto b = static_cast<std::size_t>(buffer);
+  if (b >= foreseen_.size() || foreseen_[b] < 0) return std::nullopt;
+  const auto carried = static_cast<std::size_t>(foreseen_[b]);
+  if (carried_buffer_[carried] != kNoBuffer) return std::nullopt;
+  return carried;
+}
+
 void Advisor::track(const Step& step, std::int64_t shift) {
-  if (step.kind == Step::Kind::kDrop) {
+  if (step.kind == Step::Kind::kMove && static_cast<std::size_t>(step.id) >= offset_.size()) {
+    if (const auto carried = unread(step.id)) carried_[*carried].offset = step.offset + shift;
+  } else if (step.kind == Step::Kind::kDrop) {
     offset_[static_cast<std::size_t>(step.id)] = kNowhere;
   } else if (step.kind == Step::Kind::kMove) {
     std::int64_t& offset = offset_[static_cast<std::size_t>(step.id)];
@@ -338,19 +352,23 @@ Graph Advisor::program(std::span<const BufferId> keep) const {
   return graph;
 }
 
-void Advisor::plan_rest(std::span<const BufferId> keep) {
-  if (!limited_) return;
+Advice Advisor::plan_rest(std::span<const BufferId> keep) {
+  if (!limited_) return {};
   grow();
   const auto recorded = static_cast<OpId>(signatures_.size());
   bool all = plan_ != nullptr;
   for (OpId op = advised_; all && op < recorded; ++op) all = fits(op);
-  if (all || advised_ == recorded) return;
+  if (all || advised_ == recorded) return {};
   steps_.clear();
-  if (!mistaken_ && change_plan(advised_)) return;
+  if (!mistaken_ && change_plan(advised_)) return {};
   // Carried values that no op reads have no place in a plan of this step alone, unless they have a buffer.
+  const std::size_t known_buffers = graph_.buffers.size();
   if (online_ == nullptr) go_online();
-  std::optional<Plan> plan = known_.make_plan(program(keep), room_, Start{advised_, residents()});
-  if (!plan) return;  // the online policy goes on; it names the op where it cannot
+  std::vector<BufferId> kept(keep.begin(), keep.end());
+  for (std::size_t b = known_buffers; b < graph_.buffers.size(); ++b) kept.push_back(static_cast<BufferId>(b));
+  std::optional<Plan> plan = known_.make_plan(program(kept), room_, Start{advised_, residents()});
+  const Advice dropped{steps_, 0, false, std::nullopt};
+  if (!plan) return dropped;  // the online policy goes on; it names the op where it cannot
   online_.reset();
   own_plan_ = std::move(plan);
   plan_ = &*own_plan_;
@@ -359,20 +377,38 @@ void Advisor::plan_rest(std::span<const BufferId> keep) {
   plan_end_ = recorded;
   cursor_ = 0;
   mistaken_ = false;
+  return dropped;
 }
 
 std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const BufferId> keep,
-                                                          const std::vector<bool>& ran_for_good) {
+                                                          std::vector<bool>& ran_for_good) {
   if (online_ == nullptr) return std::nullopt;
   Graph graph = program(keep);
-  absl::flat_hash_set<BufferId> changed;
+  std::vector<OpId> changed_by(graph.buffers.size(), -1);  // the last op that did
   for (std::size_t op = 0; op < ran_for_good.size(); ++op) {
+    for (BufferId b : graph.ops[op].updates) changed_by[static_cast<std::size_t>(b)] = static_cast<OpId>(op);
+  }
+  // What the program has let go of is gone. An op that would read it cannot run again, nor can one that would read or
+  // write what was changed after it ran; and what such ops wrote is there, or gone too.
+  const std::vector<bool> made = written(graph);
+  std::vector<bool> gone(graph.buffers.size());
+  for (std::size_t b = 0; b < made.size(); ++b) gone[b] = !made[b] && offset_[b] == kNowhere;
+  for (std::size_t op = 0; op < graph.ops.size(); ++op) {
     scheduler::Op& each = graph.ops[op];
-    if (!ran_for_good[op]) continue;
-    changed.insert(each.updates.begin(), each.updates.end());
-    for (BufferId buffer : each.writes) {
-      if (offset_[static_cast<std::size_t>(buffer)] == kNowhere) return std::nullopt;
+    const bool first_time = op >= ran_for_good.size();
+    const auto lost = [&](BufferId buffer) {
+      const auto b = static_cast<std::size_t>(buffer);
+      return gone[b] || (!first_time && changed_by[b] > static_cast<OpId>(op));
+    };
+    bool possible = std::none_of(each.reads.begin(), each.reads.end(), lost);
+    if (first_time) {
+      if (!possible) return std::nullopt;
+      continue;
     }
+    possible = possible && std::none_of(each.writes.begin(), each.writes.end(), lost);
+    ran_for_good[op] = ran_for_good[op] || !possible;
+    if (!ran_for_good[op]) continue;
+    for (BufferId b : each.writes) gone[static_cast<std::size_t>(b)] = offset_[static_cast<std::size_t>(b)] == kNowhere;
     scheduler::Op nothing;
     nothing.name = each.name;
     nothing.phase = each.phase;
@@ -380,14 +416,9 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
     nothing.once = true;
     each = std::move(nothing);
   }
-  // What read the content before the change would now compute something else.
-  for (std::size_t op = 0; op < ran_for_good.size(); ++op) {
-    const auto& reads = graph.ops[op].reads;
-    if (std::any_of(reads.begin(), reads.end(), [&](BufferId b) { return changed.contains(b); })) return std::nullopt;
-  }
-  const std::vector<bool> made = written(graph);
-  for (std::size_t b = 0; b < made.size(); ++b) {
-    if (!made[b] && offset_[b] == kNowhere) return std::nullopt;  // the program has let go of this input
+  // A buffer that is gone and that nothing uses any more takes no room, and stays nowhere.
+  for (std::size_t b = 0; b < gone.size(); ++b) {
+    if (gone[b]) graph.buffers[b].bytes = 0;
   }
   std::optional<Plan> plan = known_.make_plan(graph, room_, std::nullopt);
   if (!plan) return std::nullopt;
@@ -399,9 +430,11 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
   plan_end_ = static_cast<OpId>(graph.ops.size());
   cursor_ = 0;
   advised_ = 0;
+  mistaken_ = false;
   std::fill(offset_.begin(), offset_.end(), kNowhere);
   std::vector<Placement> inputs;
   for (const Placement& input : own_plan_->inputs) {
+    if (gone[static_cast<std::size_t>(input.buffer)]) continue;
     offset_[static_cast<std::size_t>(input.buffer)] = input.offset;
     if (graph.buffers[static_cast<std::size_t>(input.buffer)].bytes > 0) inputs.push_back(input);
   }
@@ -416,18 +449,30 @@ std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId
     graph = known->graph;
     break;
   }
-  if (!graph && complete) graph = program(keep);
-  if (!graph) return std::nullopt;
+  const bool whole = graph || complete;
+  if (!graph) graph = program(keep);
   std::int64_t unread = 0;
   for (std::size_t i = 0; i < carried_.size(); ++i) {
     if (carried_buffer_[i] == kNoBuffer) unread += carried_[i].bytes;
   }
-  try {
-    (void)scheduler::plan(*graph, 0, {.seed = seed_});
-  } catch (const BudgetError& error) {
-    return Smallest{error.needed_bytes() + unread, error.exact()};
+  const auto smallest = [&](const Graph& of, std::int64_t besides, const std::optional<Start>& start) {
+    std::optional<Smallest> found;
+    try {
+      (void)scheduler::plan(of, 0, {.seed = seed_, .start = start});
+    } catch (const BudgetError& error) {
+      found = {error.needed_bytes() + besides, whole, error.exact()};
+    } catch (const Error&) {
+      // Nothing leads from here to the end of that program.
+    }
+    return found;
+  };
+  std::optional<Smallest> result = smallest(*graph, unread, std::nullopt);
+  // A step that has begun with less foresight may need more than one that is planned from its start.
+  if (result && result->room <= room_ && begun_) {
+    const auto rest = smallest(program(keep), 0, Start{advised_, residents()});
+    if (rest) result = Smallest{std::max(result->room, rest->room), whole, false};
   }
-  return std::nullopt;
+  return result;
 }
 
 void Advisor::end(const Graph* program, std::span<const BufferId> buffers) {

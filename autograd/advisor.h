@@ -61,18 +61,25 @@ class Advisor {
   void enter_pinned(BufferId buffer);
   // The program has let go of a carried value that no op has read.
   void forget_carried(std::size_t carried);
+  // Steps may move a value that the plan is going to read and no op has read yet, so that it has no buffer but in the
+  // plan: which one that is, or nothing where the program has let go of it.
+  std::optional<std::size_t> unread(BufferId buffer) const;
   // What lets the op run for the first time.
   Advice advise(OpId op);
   // Every op up to the end of backward is recorded: the rest is planned where no plan is followed. `keep`: what has to
   // be in memory when the last of them has run.
-  void plan_rest(std::span<const BufferId> keep);
+  // Gives steps that drop what nobody needs, to be carried out at once.
+  Advice plan_rest(std::span<const BufferId> keep);
   // Where plan_rest() found no plan: one of the whole step, from its start, in which what has run runs again.
-  // `ran_for_good`, by op: it has run and cannot run again, so that what it wrote is an input by now.
+  // `ran_for_good`, by op: it has run and cannot run again, so that what it wrote is an input by now. Those that read
+  // what is gone are added.
   // Returns where the inputs have to lie before op 0 runs again.
   std::optional<std::vector<scheduler::Placement>> plan_again(std::span<const BufferId> keep,
-                                                              const std::vector<bool>& ran_for_good);
+                                                              std::vector<bool>& ran_for_good);
   // The program needs the buffer no more; steps that drop it where nobody plans ahead.
   Advice release(BufferId buffer);
+  // A released buffer that no op can write is not in memory any more.
+  void gone(BufferId buffer);
   // From when it is next resident, the buffer stays so until it is released.
   void pin(BufferId buffer);
   bool follows_plan() const { return plan_ != nullptr; }
@@ -88,10 +95,11 @@ class Advisor {
   };
   const Costs& costs() const { return costs_; }
   const Planning& planning() const { return known_.planning(); }
-  // The smallest room for which the whole step was planned, where the whole is known: it was recorded before, or is
-  // `complete`, up to the end of backward. `exact`: no smaller one is possible.
+  // The smallest room for which the step was planned: the `whole` where that is known (it was recorded before, or is
+  // `complete`), else what is recorded. `exact`: no smaller one is possible.
   struct Smallest {
     std::int64_t room = 0;
+    bool whole = false;
     bool exact = false;
   };
   std::optional<Smallest> smallest_room(std::span<const BufferId> keep, bool complete);

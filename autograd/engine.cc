@@ -101,6 +101,7 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
     }
     if (!differentiable) needs = 0;
     tape_.under_no_grad = !grad_enabled();
+    complete_ = false;  // as far as anybody knows: more may follow
     const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
     const Node& node = tape_.nodes[id];
     const std::size_t visible =
@@ -163,8 +164,8 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   complete_ = true;
   if (!advisor_.begun()) begin_step();
   enter_inputs();
-  advisor_.plan_rest(kept_buffers());
-  if (options_.budget && !advisor_.follows_plan()) start_over();
+  carry_out(advisor_.plan_rest(kept_buffers()).steps, 0);
+  if (!advisor_.follows_plan()) start_over();
   run_recorded();
   lifetimes_.settle(
       settling, text_once(absl::StrCat("backward at ", to_string(where),
@@ -186,13 +187,21 @@ void Engine::run(OpId op) {
   try {
     binding_.check_team();
     advice = advisor_.advise(op);
-    replay_.run(advice.steps, advice.shift);
+    if (advice.shortage && start_over()) advice = advisor_.advise(op);
+    carry_out(advice.steps, advice.shift);
   } catch (const std::exception& error) {
     abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
     throw;
   }
   if (advice.shortage) refuse(*advice.shortage, tape_.nodes[tape_.op_nodes[op]].where);
   finish_first_run(op, advice.planned);
+}
+
+void Engine::carry_out(std::span<const scheduler::Step> steps, std::int64_t shift) {
+  replay_.run(steps, shift, [this](BufferId buffer) {
+    const std::optional<std::size_t> carried = advisor_.unread(buffer);
+    return carried ? carried_[*carried] : kNone;
+  });
 }
 
 void Engine::begin_step() {
@@ -256,7 +265,7 @@ void Engine::collect() {
       storages_.destroy(id);
     } else if (storage.reproducible()) {
       tape_.ends.emplace_back(tape_.executed - 1, storage.buffer);
-      replay_.run(advisor_.release(storage.buffer).steps, 0);
+      carry_out(advisor_.release(storage.buffer).steps, 0);
     } else {
       storage.ending = true;
       letting_go_.push_back(id);
@@ -271,20 +280,24 @@ void Engine::let_go() {
     recorder_.hold(gone, Recorder::HoldFor::kLastUse, {});
     run_recorded();
     for (StorageId id : gone) {
-      replay_.run(advisor_.release(storages_[id].buffer).steps, 0);
+      carry_out(advisor_.release(storages_[id].buffer).steps, 0);
       storages_.drop(id);
+      advisor_.gone(storages_[id].buffer);
     }
     collect();
   }
 }
 
-void Engine::start_over() {
+bool Engine::start_over() {
+  constexpr int kMostInAStep = 16;  // each one runs everything up to here once more
+  if (!options_.budget || started_over_ == kMostInAStep) return false;
   std::vector<bool> ran_for_good(static_cast<std::size_t>(tape_.executed));
   for (OpId op = 0; op < tape_.executed; ++op) {
     ran_for_good[static_cast<std::size_t>(op)] = tape_.graph.ops[op].once;
   }
   const auto inputs = advisor_.plan_again(kept_buffers(), ran_for_good);
-  if (!inputs) return;
+  if (!inputs) return false;
+  ++started_over_;
   std::vector<Storages::Target> targets;
   std::vector<bool> stays(tape_.buffer_storage.size(), false);
   for (const scheduler::Placement& input : *inputs) {
@@ -297,8 +310,10 @@ void Engine::start_over() {
   storages_.arrange(targets);
   for (OpId op = 0; op < tape_.executed; ++op) {
     const Advice advice = advisor_.advise(op);
-    replay_.run(advice.steps, advice.shift);
+    const std::size_t skipped = ran_for_good[static_cast<std::size_t>(op)] ? 1 : 0;  // its own run, the last step
+    carry_out(advice.steps.first(advice.steps.size() - skipped), advice.shift);
   }
+  return true;
 }
 
 std::vector<BufferId> Engine::kept_buffers() const {

@@ -119,6 +119,7 @@ class Engine {
   void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
   void run_recorded();
   void run(OpId op);
+  void carry_out(std::span<const scheduler::Step> steps, std::int64_t shift);
   void begin_step();
   void enter_inputs();
   void finish_first_run(OpId op, bool planned);
@@ -126,8 +127,9 @@ class Engine {
   void collect();
   // The rest of it: ops that mark the place, so that plans know until when the bytes are taken.
   void let_go();
-  // Where the budget holds no plan of the rest of the step: all of it is planned from its start, and runs again.
-  void start_over();
+  // Where nothing goes on from what is in memory: all that is recorded is planned from the step's start, and what has
+  // run runs again. False where there is no such plan.
+  bool start_over();
   std::vector<BufferId> kept_buffers() const;
   // What the program holds and what was computed from these storages settles or expires before they change. At the end
   // of a step everything else does too, but for what waits for a backward pass.
@@ -184,7 +186,8 @@ class Engine {
   bool busy_ = false;                  // inside a call: what ends is taken back when it is over
   bool updating_ = false;              // what is recorded belongs to the end of the step
   std::string ended_;                  // why no call is possible any more
-  bool complete_ = false;              // backward was recorded
+  bool complete_ = false;              // nothing but updates is expected after what is recorded
+  int started_over_ = 0;               // in this step
   std::vector<StorageId> carried_;     // as the advisor counts them
   std::size_t entered_ = 0;            // buffers that the advisor knows
   std::vector<StorageId> letting_go_;  // needed by nobody; dropped by the next hold op

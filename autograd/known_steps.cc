@@ -1,7 +1,11 @@
 #include "autograd/known_steps.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <chrono>
+#include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -25,11 +29,60 @@ constexpr std::size_t kKnownSteps = 32;
 constexpr std::size_t kPlansOfAStep = 4;
 constexpr std::size_t kRestsOfAStep = 16;
 constexpr std::size_t kHistory = 128;
+constexpr std::size_t kAnswers = 16;
 
 bool same(const std::vector<Placement>& a, const std::vector<Placement>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Placement& x, const Placement& y) {
     return x.buffer == y.buffer && x.offset == y.offset;
   });
+}
+
+class Hash {
+ public:
+  template <class T>
+  void add(T value) {
+    static_assert(std::is_arithmetic_v<T>);
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  void add(const std::vector<BufferId>& list) {
+    add(list.size());
+    for (BufferId buffer : list) add(buffer);
+  }
+  std::uint64_t result() const { return XXH3_64bits(bytes_.data(), bytes_.size()); }
+
+ private:
+  std::string bytes_;
+};
+
+// Of all that a plan depends on.
+std::uint64_t hash(const Graph& graph, std::int64_t room, const std::optional<Start>& start) {
+  Hash hash;
+  hash.add(room);
+  for (const scheduler::Buffer& buffer : graph.buffers) {
+    hash.add(buffer.bytes);
+    hash.add(buffer.pinned);
+  }
+  for (const scheduler::Op& op : graph.ops) {
+    for (const auto* list : {&op.reads, &op.writes, &op.updates}) hash.add(*list);
+    hash.add(op.overwrites.size());
+    for (const auto& [read, write] : op.overwrites) {
+      hash.add(read);
+      hash.add(write);
+    }
+    hash.add(op.cost);
+    hash.add(op.scratch);
+    hash.add(op.once);
+    hash.add(op.releases.has_value());
+    if (op.releases) hash.add(*op.releases);
+  }
+  hash.add(graph.keep);
+  if (!start) return hash.result();
+  hash.add(start->next_op);
+  for (const Placement& place : start->resident) {
+    hash.add(place.buffer);
+    hash.add(place.offset);
+  }
+  return hash.result();
 }
 
 }  // namespace
@@ -78,6 +131,13 @@ std::vector<KnownStep*> KnownSteps::beginning_with(std::uint64_t signature) {
 }
 
 std::optional<Plan> KnownSteps::make_plan(const Graph& graph, std::int64_t room, const std::optional<Start>& start) {
+  const std::uint64_t question = hash(graph, room, start);
+  const auto known =
+      std::find_if(answers_.begin(), answers_.end(), [&](const Answer& answer) { return answer.question == question; });
+  if (known != answers_.end()) {
+    answers_.splice(answers_.begin(), answers_, known);
+    return known->plan;
+  }
   const auto began = Clock::now();
   std::optional<Plan> plan;
   try {
@@ -91,6 +151,8 @@ std::optional<Plan> KnownSteps::make_plan(const Graph& graph, std::int64_t room,
   }
   ++planning_.plans;
   planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
+  answers_.push_front({question, plan});
+  if (answers_.size() > kAnswers) answers_.pop_back();
   return plan;
 }
 
@@ -128,6 +190,10 @@ KnownSteps::Found KnownSteps::plan(KnownStep& step, std::int64_t room) {
     return {&step.plans.front().plan, again};
   }
   step.failed_room = room;
+  if (fallback == nullptr) {
+    planning_.replan_reason =
+        absl::StrCat("no plan of the whole step was found in ", format_bytes(room), ": it starts op by op");
+  }
   return {fallback, again};
 }
 

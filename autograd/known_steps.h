@@ -58,7 +58,8 @@ class KnownSteps {
   Found plan(KnownStep& step, std::int64_t room);
   // A plan of what follows `start`, or none. `graph` is the step's, with what else is in memory.
   Found plan_rest(KnownStep& step, const scheduler::Graph& graph, std::int64_t room, scheduler::Start start);
-  // Makes a plan and forgets it: none where none was found, or where `start` does not lead to the end.
+  // A plan of any program: none where none was found, or where `start` does not lead to the end. The last answers are
+  // remembered: a step of which only the rest has a plan asks the same in every round.
   std::optional<scheduler::Plan> make_plan(const scheduler::Graph& graph, std::int64_t room,
                                            const std::optional<scheduler::Start>& start);
   // The step ran to its end just now; known by its signatures from then on.
@@ -66,6 +67,10 @@ class KnownSteps {
   const Planning& planning() const { return planning_; }
 
  private:
+  struct Answer {
+    std::uint64_t question = 0;  // a hash of all that was asked
+    std::optional<scheduler::Plan> plan;
+  };
   std::int64_t predicted() const;
 
   bool limited_;
@@ -73,6 +78,7 @@ class KnownSteps {
   std::list<KnownStep> steps_;         // most recently used first
   std::vector<std::int64_t> history_;  // ids of the last steps
   std::int64_t next_id_ = 0;
+  std::list<Answer> answers_;  // most recently used first
   Planning planning_;
 };
 

@@ -28,14 +28,19 @@ Buf Replay::buf(ValueId id) {
   return {storages_.data(value.storage) + value.offset, &value.meta, false};
 }
 
-void Replay::run(std::span<const Step> steps, std::int64_t shift) {
+StorageId Replay::storage_of(BufferId buffer, const Unread& unread) const {
+  const bool recorded = static_cast<std::size_t>(buffer) < tape_.buffer_storage.size();
+  return recorded ? tape_.buffer_storage[buffer] : unread(buffer);
+}
+
+void Replay::run(std::span<const Step> steps, std::int64_t shift, const Unread& unread) {
   for (const Step& step : steps) {
     switch (step.kind) {
       case Step::Kind::kDrop:
         storages_.drop(tape_.buffer_storage[step.id]);
         break;
       case Step::Kind::kMove:
-        storages_.move(tape_.buffer_storage[step.id], step.offset + shift);
+        if (const StorageId id = storage_of(step.id, unread); id != kNone) storages_.move(id, step.offset + shift);
         break;
       case Step::Kind::kRun:
         run_op(step, shift);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -20,14 +21,18 @@ class Replay {
   Replay(Tape& tape, Storages& storages, compute::Machine& machine, Account& account, bool verify)
       : tape_(tape), storages_(storages), machine_(machine), account_(account), verify_(verify) {}
 
+  // The storage of a buffer that is not on the tape yet; kNone: it is gone.
+  using Unread = std::function<StorageId(BufferId)>;
+
   // Carries the steps out. Throws what a kernel throws, with the op and the user's line.
-  void run(std::span<const scheduler::Step> steps, std::int64_t shift);
+  void run(std::span<const scheduler::Step> steps, std::int64_t shift, const Unread& unread);
   // The op whose kernel runs just now, or nothing.
   std::string_view running() const { return running_; }
   // Elements of a value, row-major, wherever it lies and in whatever layout.
   void copy_out(const Meta& meta, const std::byte* from, void* to);
 
  private:
+  StorageId storage_of(BufferId buffer, const Unread& unread) const;
   void run_op(const scheduler::Step& step, std::int64_t shift);
   void run_kernel(const Node& node, std::span<const Buf> reads, std::span<const Buf> outputs, std::byte* scratch);
   void verify(const Node& node);

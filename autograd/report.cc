@@ -214,12 +214,14 @@ void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
   BudgetError::Needed figure = BudgetError::Needed::kAtLeast;
   std::optional<Advisor::Smallest> smallest;
   if (options_.budget && shortage.op != kNone) smallest = advisor_.smallest_room(kept_buffers(), complete_);
-  if (smallest && storages_.pinned_end() + smallest->room > *options_.budget) {
-    needed = storages_.pinned_end() + smallest->room;
+  if (smallest) smallest->room += storages_.pinned_end();
+  if (smallest && smallest->whole && smallest->room > *options_.budget) {
+    needed = smallest->room;
     figure = smallest->exact ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned;
     absl::StrAppend(&text, "\n  help: the smallest budget ", smallest->exact ? "" : "planned ", "for this step is ",
                     format_bytes_up(needed));
   } else {
+    if (smallest) needed = std::max(needed, smallest->room);
     std::string least = format_bytes_up(needed);
     if (least == limit) least = absl::StrCat(needed, " B");  // the same to one decimal
     absl::StrAppend(&text, "\n  help: this step takes at least ", least, " up to here");

@@ -147,6 +147,7 @@ void Engine::sweep() {
   carried_.clear();
   letting_go_.clear();
   complete_ = false;
+  started_over_ = 0;
   (void)lifetimes_.take_ended();
   for (std::size_t i = 0; i < storages_.all().size(); ++i) {
     const auto id = static_cast<StorageId>(i);

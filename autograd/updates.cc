@@ -158,7 +158,7 @@ void Engine::run_updates(std::span<const Update> updates, SourceLocation where) 
       absl::StrAppend(&names, names.empty() ? "" : ", ", storage.name.empty() ? "a leaf without a name" : storage.name);
     }
     try {
-      replay_.run(each.steps, each.shift);
+      carry_out(each.steps, each.shift);
     } catch (const std::exception& error) {
       ended_ = absl::StrCat("the session has ended: an update of the optimizer step at ", to_string(where), " failed (",
                             error.what(), "). Changed by then: ", done.empty() ? "nothing else" : done,
