@@ -2,7 +2,9 @@
 // big-endian 32-bit number, and the elements.
 #include <cstdint>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "data/file.h"
 #include "tidemark/data.h"
@@ -63,6 +65,7 @@ class Mnist final : public Source {
     }
   }
   std::int64_t size() const override { return count_; }
+  std::vector<std::string> files() const override { return {images_.path, labels_.path}; }
   Shape x_shape() const override { return {1, kSide, kSide}; }
   Shape y_shape() const override { return {}; }
   void write(std::int64_t index, std::int64_t /*epoch*/, void* x, void* y) const override {
@@ -85,8 +88,8 @@ class Mnist final : public Source {
 File read_plain_or_gz(const std::filesystem::path& dir, const std::string& name) {
   const std::filesystem::path plain = dir / name;
   const std::filesystem::path packed = dir / (name + ".gz");
-  if (!std::filesystem::exists(plain) && std::filesystem::exists(packed)) return read_file(packed);
-  return read_file(plain);
+  std::error_code error;  // what keeps a file from being seen keeps it from being read, which says so
+  return read_file(!std::filesystem::exists(plain, error) && std::filesystem::exists(packed, error) ? packed : plain);
 }
 
 }  // namespace
