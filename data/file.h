@@ -15,12 +15,12 @@ struct File {
   core::Bytes bytes;  // after decompression; errors count in these
 };
 
-// The most that a source holds in memory, and more than any of its formats needs.
+// The most that the files of one source hold; while they are read, they take twice as much at most.
 inline constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
 
 // Decompresses where the name ends in .gz. Throws FileError, also where the bytes are more than `most`. Regular files
 // only: a pipe could be read once, and each split reads its files.
-File read_file(const std::filesystem::path& path, std::int64_t most = kMostBytes);
+File read_file(const std::filesystem::path& path, std::int64_t most);
 
 // "dir/name: byte 17: message".
 [[noreturn]] void fail(const std::filesystem::path& path, std::int64_t byte, const std::string& message);

@@ -137,6 +137,13 @@ Shape batched(std::int64_t batch, const Shape& example) {
   return Shape(std::span<const std::int64_t>(dims));
 }
 
+// A loader that has been moved into another one has no state.
+template <class State>
+State& there(const std::unique_ptr<State>& state) {
+  if (state == nullptr) throw Error("[data] this loader has been moved into another one, and gives no batches");
+  return *state;
+}
+
 }  // namespace
 
 struct Loader::State {
@@ -244,19 +251,22 @@ Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
 
 Loader::Iterator Loader::begin() {
-  state_->begin();
+  there(state_).begin();
   return Iterator(this);
 }
 
-std::int64_t Loader::batches() const { return state_->batches(); }
-const Source& Loader::source() const { return *state_->source; }
+std::int64_t Loader::batches() const { return there(state_).batches(); }
+const Source& Loader::source() const { return *there(state_).source; }
 
-const Batch& Loader::Iterator::operator*() const { return loader_->state_->batch; }
+const Batch& Loader::Iterator::operator*() const { return there(loader_->state_).batch; }
 Loader::Iterator& Loader::Iterator::operator++() {
-  loader_->state_->advance();
+  there(loader_->state_).advance();
   return *this;
 }
-bool Loader::Iterator::at_end() const { return loader_->state_->position >= loader_->state_->batches(); }
+bool Loader::Iterator::at_end() const {
+  const State& state = there(loader_->state_);
+  return state.position >= state.batches();
+}
 
 Loader mnist(const std::string& dir, const LoaderOptions& options, SourceLocation where) {
   return Loader(mnist_source(dir, options.split), options, where);

@@ -85,19 +85,20 @@ class Mnist final : public Source {
   std::int64_t count_ = 0;
 };
 
-File read_plain_or_gz(const std::filesystem::path& dir, const std::string& name) {
+File read_plain_or_gz(const std::filesystem::path& dir, const std::string& name, std::int64_t most) {
   const std::filesystem::path plain = dir / name;
   const std::filesystem::path packed = dir / (name + ".gz");
   std::error_code error;  // what keeps a file from being seen keeps it from being read, which says so
-  return read_file(!std::filesystem::exists(plain, error) && std::filesystem::exists(packed, error) ? packed : plain);
+  const bool only_packed = !std::filesystem::exists(plain, error) && std::filesystem::exists(packed, error);
+  return read_file(only_packed ? packed : plain, most);
 }
 
 }  // namespace
 
 std::shared_ptr<const Source> mnist_source(const std::string& dir, Split split) {
   const std::string prefix = split == Split::kTrain ? "train" : "t10k";
-  File images = read_plain_or_gz(dir, prefix + "-images-idx3-ubyte");
-  File labels = read_plain_or_gz(dir, prefix + "-labels-idx1-ubyte");
+  File images = read_plain_or_gz(dir, prefix + "-images-idx3-ubyte", kMostBytes);
+  File labels = read_plain_or_gz(dir, prefix + "-labels-idx1-ubyte", kMostBytes - std::ssize(images.bytes));
   return std::make_shared<Mnist>(std::move(images), std::move(labels));
 }
 

@@ -58,7 +58,7 @@ std::shared_ptr<const Source> text_source(const std::string& file, Split split, 
   if (!(options.holdout >= 0 && options.holdout < 1)) {
     throw Error("text: .holdout must be in [0, 1), but is " + std::to_string(options.holdout));
   }
-  return std::make_shared<Text>(read_file(file), split, options);
+  return std::make_shared<Text>(read_file(file, kMostBytes), split, options);
 }
 
 }  // namespace tidemark::data

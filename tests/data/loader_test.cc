@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -196,6 +197,19 @@ TEST_F(LoaderTest, ASourceMustHaveAsManyExamplesAsAnEpochCan) {
   EXPECT_TRUE(epoch(none, 0).empty());
   EXPECT_THAT([] { Loader(std::shared_ptr<const Source>()); },
               ThrowsMessage<Error>(AllOf(HasSubstr("there is no source"), HasSubstr("loader_test.cc"))));
+}
+
+TEST_F(LoaderTest, AfterAMoveThereIsOneLoader) {
+  Loader from(std::make_shared<Counting>(10), {.batch = 4});
+  const Loader::Iterator pass = from.begin();
+  Loader to = std::move(from);
+  const auto moved = ThrowsMessage<Error>(HasSubstr("has been moved"));
+  EXPECT_THAT([&] { from.begin(); }, moved);  // NOLINT(bugprone-use-after-move): that is what is tested
+  EXPECT_THAT([&] { (void)from.batches(); }, moved);
+  EXPECT_THAT([&] { (void)from.source(); }, moved);
+  EXPECT_THAT([&] { (void)*pass; }, moved);
+  EXPECT_THAT([&] { (void)(pass == std::default_sentinel); }, moved);
+  EXPECT_EQ(epoch(to, 1).size(), 10u);
 }
 
 TEST_F(LoaderTest, BatchesBeyondTheLimitNameTheLine) {
