@@ -8,6 +8,7 @@
 
 #include "core/input_file.h"
 #include "core/output_file.h"
+#include "core/printable.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"
 
@@ -48,7 +49,9 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
  private:
-  static std::string cut(const std::string& text) { return text.size() > 200 ? text.substr(0, 200) + "..." : text; }
+  static std::string cut(const std::string& text) {
+    return core::printable_text(text.size() > 200 ? text.substr(0, 200) + "..." : text);
+  }
   bool fail(std::string error) {
     error_ = std::move(error);
     return false;

@@ -9,14 +9,11 @@ JsonLog::JsonLog(std::string path) : path_(std::move(path)) {}
 
 void JsonLog::write(const nlohmann::ordered_json& object) {
   if (!enabled()) return;
-  const std::string line = object.dump() + "\n";
-  if (file_) {
-    file_->append(line);
-    return;
-  }
-  file_.emplace(path_);
-  file_->append(line);
+  if (!file_) file_.emplace(path_);
+  file_->append(object.dump() + "\n");
+  if (published_) return;
   file_->publish();
+  published_ = true;
 }
 
 void JsonLog::finish() {

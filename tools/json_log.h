@@ -25,6 +25,7 @@ class JsonLog {
  private:
   std::string path_;
   std::optional<core::OutputFile> file_;  // from the first line on
+  bool published_ = false;
 };
 
 }  // namespace tidemark::tools

@@ -92,6 +92,7 @@ TEST(Json, DamagedFilesAreRefused) {
   expect_refused(std::string(2000000, '['), "nested deeper");
   expect_refused("[]", "not an object");
   expect_refused(graph_with(R"("buffers": [], "ops": [], "ops": [])"), "names the key \"ops\" twice");
+  expect_refused(graph_with(R"("\u001b[2J": 1, "\u001b[2J": 2)"), "names the key \"?[2J\" twice");
   expect_refused(graph_with("\"buffers\": [" + std::string(2000, '9') + "], \"ops\": []"), "99...");
   std::string many;
   for (int i = 0; i < 8'000'000; ++i) many += "0,";
