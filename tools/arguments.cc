@@ -1,5 +1,6 @@
 #include "tools/arguments.h"
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -72,11 +73,11 @@ std::string without_place(const Error& error) {
 
 void check_output(const std::string& option, const std::string& path, const std::vector<std::string>& inputs) {
   if (path.empty()) return;
-  for (const std::string& input : inputs) {
-    if (core::same_file(path, input)) {
-      throw UsageError(option + " is '" + path + "', which would take the place of the input " + input +
-                       "; give another file");
-    }
+  const auto input =
+      std::find_if(inputs.begin(), inputs.end(), [&](const std::string& read) { return core::same_file(path, read); });
+  if (input != inputs.end()) {
+    throw UsageError(option + " is '" + path + "', which would take the place of the input " + *input +
+                     "; give another file");
   }
   core::OutputFile::check(path);
 }

@@ -44,6 +44,7 @@ std::string describe(const NamedOption& option);
 template <class Named>
 std::vector<std::string> list_names(const std::vector<Named>& entries) {
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const Named& entry : entries) names.push_back(entry.name);
   return names;
 }
