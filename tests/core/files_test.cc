@@ -136,7 +136,9 @@ TEST_F(FilesTest, WhatCannotBeWrittenSaysWhyBeforeAnythingIsMade) {
       {folder_ / "closed/b", "Permission denied"}, {folder_ / "open/read-only", "Permission denied"},
       {folder_ / "open/loop", "symbolic links"},   {folder_ / ("open/" + std::string(300, 'n')), "File name too long"},
   };
-  for (const auto& [path, why] : cases) {
+  for (const auto& entry : cases) {
+    const std::string path = entry.first;
+    const char* why = entry.second;
     EXPECT_FILE_ERROR(OutputFile(path), HasSubstr(path + ": cannot be written: "), HasSubstr(why));
     EXPECT_FILE_ERROR(OutputFile::check(path), HasSubstr(path + ": cannot be written: "), HasSubstr(why));
   }
