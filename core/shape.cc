@@ -61,15 +61,16 @@ std::int64_t Shape::numel() const {
   if (std::any_of(all.begin(), all.end(), [](std::int64_t dim) { return dim < 0; })) {
     throw ShapeError(absl::StrCat("a shape cannot be ", to_string()));
   }
-  if (std::find(all.begin(), all.end(), 0) != all.end()) return 0;
+  // The other dimensions of an empty shape are bounded as well: kernels multiply those on one side of the empty one.
+  const bool empty = std::find(all.begin(), all.end(), 0) != all.end();
   std::int64_t count = 1;
   for (std::int64_t dim : all) {
-    if (__builtin_mul_overflow(count, dim, &count) || count > kMaxBytes) {
-      throw ShapeError(
-          absl::StrCat("a value of shape ", to_string(), " would have more than ", kMaxBytes, " elements"));
+    if (__builtin_mul_overflow(count, std::max<std::int64_t>(dim, 1), &count) || count > kMaxBytes) {
+      throw ShapeError(absl::StrCat("a value of shape ", to_string(), " would have more than ", kMaxBytes, " elements",
+                                    empty ? " beside its empty dimensions" : ""));
     }
   }
-  return count;
+  return empty ? 0 : count;
 }
 
 Shape Shape::with(int dim, std::int64_t size) const {

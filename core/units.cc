@@ -14,13 +14,12 @@ namespace {
 
 std::string format(std::int64_t bytes, bool up) {
   static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
+  double value = 0;  // as it is shown: what rounds to 1024 of a unit is 1 of the next
   std::size_t unit = 0;
-  while (std::abs(value) >= 1024 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
+  for (auto exact = static_cast<double>(bytes);; exact /= 1024, ++unit) {
+    value = (up ? std::ceil(exact * 10) : std::round(exact * 10)) / 10;
+    if (std::abs(value) < 1024 || unit + 1 == kUnits.size()) break;
   }
-  if (up && unit > 0) value = std::ceil(value * 10) / 10;
   char text[48];
   std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text;

@@ -34,7 +34,12 @@ class Cifar10 final : public Source {
       }
     }
   }
-  std::int64_t size() const override { return static_cast<std::int64_t>(records_.size()); }
+  std::int64_t size() const override { return std::ssize(records_); }
+  std::vector<std::string> files() const override {
+    std::vector<std::string> paths;
+    for (const File& file : files_) paths.push_back(file.path);
+    return paths;
+  }
   Shape x_shape() const override { return {3, 32, 32}; }
   Shape y_shape() const override { return {}; }
   void write(std::int64_t index, std::int64_t /*epoch*/, void* x, void* y) const override {
@@ -71,12 +76,15 @@ std::shared_ptr<const Source> cifar10_source(const std::string& dir, Split split
   const std::vector<std::filesystem::path> all = list_directory(dir);
   std::vector<File> files;
   for (const bool by_word : {false, true}) {
+    std::int64_t left = kMostBytes;
     std::set<std::string> seen;  // a file that is there plain and packed is read once: "x.bin" sorts first
     for (const auto& path : all) {
       const std::string name = stem(path);
       if (name.empty()) continue;
       const bool wanted = by_word ? name.find(word) != std::string::npos : name.starts_with(official);
-      if (wanted && seen.insert(name).second) files.push_back(read_file(path));
+      if (!wanted || !seen.insert(name).second) continue;
+      files.push_back(read_file(path, left));
+      left -= std::ssize(files.back().bytes);
     }
     if (!files.empty()) return std::make_shared<Cifar10>(std::move(files));
   }

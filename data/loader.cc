@@ -240,15 +240,17 @@ struct Loader::State {
 };
 
 Loader::Loader(std::shared_ptr<const Source> source, const LoaderOptions& options, SourceLocation where) {
-  if (source == nullptr) throw Error("[data] there is no source: the pointer is null (at " + to_string(where) + ")");
-  if (options.batch < 1) {
-    throw Error("[data] .batch must be at least 1, but is " + std::to_string(options.batch) + " (at " +
-                to_string(where) + ")");
-  }
-  if (options.drop_last && source->size() < options.batch) {
-    throw Error("[data] " + std::to_string(source->size()) + " examples fill no batch of " +
-                std::to_string(options.batch) + ", and .drop_last leaves out the rest (at " + to_string(where) + ")");
-  }
+  const auto require = [&](bool holds, const std::string& message) {
+    if (!holds) throw Error("[data] " + message + " (at " + to_string(where) + ")");
+  };
+  require(options.batch >= 1, ".batch must be at least 1, but is " + std::to_string(options.batch));
+  require(source != nullptr, "there is no source: the pointer that the loader is made of is null");
+  const std::int64_t size = source->size();
+  require(size >= 0 && size <= kMostExamples, "the source's size() must be from 0 to " + std::to_string(kMostExamples) +
+                                                  " examples, but is " + std::to_string(size));
+  require(!options.drop_last || size >= options.batch, std::to_string(size) + " examples fill no batch of " +
+                                                           std::to_string(options.batch) +
+                                                           ", and .drop_last leaves out the rest");
   state_ = std::make_unique<State>(std::move(source), options, where);
 }
 

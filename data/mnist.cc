@@ -2,7 +2,9 @@
 // big-endian 32-bit number, and the elements.
 #include <cstdint>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "data/file.h"
 #include "tidemark/data.h"
@@ -63,6 +65,7 @@ class Mnist final : public Source {
     }
   }
   std::int64_t size() const override { return count_; }
+  std::vector<std::string> files() const override { return {images_.path, labels_.path}; }
   Shape x_shape() const override { return {1, kSide, kSide}; }
   Shape y_shape() const override { return {}; }
   void write(std::int64_t index, std::int64_t /*epoch*/, void* x, void* y) const override {
@@ -82,19 +85,20 @@ class Mnist final : public Source {
   std::int64_t count_ = 0;
 };
 
-File read_plain_or_gz(const std::filesystem::path& dir, const std::string& name) {
+File read_plain_or_gz(const std::filesystem::path& dir, const std::string& name, std::int64_t most) {
   const std::filesystem::path plain = dir / name;
   const std::filesystem::path packed = dir / (name + ".gz");
-  if (!std::filesystem::exists(plain) && std::filesystem::exists(packed)) return read_file(packed);
-  return read_file(plain);
+  std::error_code error;  // what keeps a file from being seen keeps it from being read, which says so
+  const bool only_packed = !std::filesystem::exists(plain, error) && std::filesystem::exists(packed, error);
+  return read_file(only_packed ? packed : plain, most);
 }
 
 }  // namespace
 
 std::shared_ptr<const Source> mnist_source(const std::string& dir, Split split) {
   const std::string prefix = split == Split::kTrain ? "train" : "t10k";
-  File images = read_plain_or_gz(dir, prefix + "-images-idx3-ubyte");
-  File labels = read_plain_or_gz(dir, prefix + "-labels-idx1-ubyte");
+  File images = read_plain_or_gz(dir, prefix + "-images-idx3-ubyte", kMostBytes);
+  File labels = read_plain_or_gz(dir, prefix + "-labels-idx1-ubyte", kMostBytes - std::ssize(images.bytes));
   return std::make_shared<Mnist>(std::move(images), std::move(labels));
 }
 

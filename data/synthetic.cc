@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,13 @@
 namespace tidemark::data {
 namespace {
 
-void require_positive(std::int64_t value, const char* option) {
-  if (value < 1) {
-    throw Error(std::string("synthetic: ") + option + " must be at least 1, but is " + std::to_string(value));
+// Labels and tokens are 32 bits wide, and with sizes of as many bits no sum below overflows.
+constexpr std::int64_t kMostSize = std::numeric_limits<std::int32_t>::max();
+
+void require_size(std::int64_t value, const char* option, std::int64_t most = kMostSize) {
+  if (value < 1 || value > most) {
+    throw Error(std::string("synthetic: ") + option + " must be from 1 to " + std::to_string(most) + ", but is " +
+                std::to_string(value));
   }
 }
 
@@ -98,17 +103,17 @@ class Tokens final : public Source {
 }  // namespace
 
 std::shared_ptr<const Source> synthetic_images(const SyntheticImagesOptions& options, Split split) {
-  require_positive(options.count, ".count");
-  require_positive(options.channels, ".channels");
-  require_positive(options.image, ".image");
-  require_positive(options.classes, ".classes");
+  require_size(options.count, ".count", kMostExamples);
+  require_size(options.channels, ".channels");
+  require_size(options.image, ".image");
+  require_size(options.classes, ".classes");
   return std::make_shared<Images>(options, split);
 }
 
 std::shared_ptr<const Source> synthetic_tokens(const SyntheticTokensOptions& options, Split split) {
-  require_positive(options.count, ".count");
-  require_positive(options.context, ".context");
-  require_positive(options.vocabulary, ".vocabulary");
+  require_size(options.count, ".count", kMostExamples);
+  require_size(options.context, ".context");
+  require_size(options.vocabulary, ".vocabulary");
   return std::make_shared<Tokens>(options, split);
 }
 

@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "data/file.h"
 #include "data/random.h"
@@ -22,10 +23,11 @@ class Text final : public Source {
       fail(file_.path, total,
            std::string("is too short: the ") + (moving_ ? "training" : "test") + " part has " + std::to_string(length) +
                " bytes, and rows of " + std::to_string(context_) + " tokens need at least " +
-               std::to_string(2 * context_));
+               std::to_string(2 * static_cast<std::uint64_t>(context_)));
     }
   }
   std::int64_t size() const override { return rows_; }
+  std::vector<std::string> files() const override { return {file_.path}; }
   Shape x_shape() const override { return {context_}; }
   Shape y_shape() const override { return {context_}; }
   DType x_dtype() const override { return i32; }
@@ -56,7 +58,7 @@ std::shared_ptr<const Source> text_source(const std::string& file, Split split, 
   if (!(options.holdout >= 0 && options.holdout < 1)) {
     throw Error("text: .holdout must be in [0, 1), but is " + std::to_string(options.holdout));
   }
-  return std::make_shared<Text>(read_file(file), split, options);
+  return std::make_shared<Text>(read_file(file, kMostBytes), split, options);
 }
 
 }  // namespace tidemark::data

@@ -16,7 +16,7 @@ void require_positive(std::int64_t value, const char* layer, const char* option,
 }
 
 // PyTorch's kaiming_uniform with a = sqrt(5), and its bias: both are uniform within 1 / sqrt(fan_in).
-Tensor uniform_parameter(const Shape& shape, std::int64_t fan_in, const char* name, SourceLocation where) {
+Tensor uniform_parameter(const Shape& shape, double fan_in, const char* name, SourceLocation where) {
   const float bound = 1.0f / std::sqrt(static_cast<float>(fan_in));
   return parameter(uniform(shape, -bound, bound, where), name);
 }
@@ -27,12 +27,13 @@ Linear::Linear(const LinearOptions& options, SourceLocation where) {
   require_positive(options.in, "Linear", ".in", where);
   require_positive(options.out, "Linear", ".out", where);
   const Shape shape{options.out, options.in};
+  const auto fan_in = static_cast<double>(options.in);
   if (options.stddev > 0) {
     weight = parameter(normal(shape, 0, options.stddev, where), "linear.weight");
     if (options.bias) bias = parameter(zeros({options.out}, f32, where), "linear.bias");
   } else {
-    weight = uniform_parameter(shape, options.in, "linear.weight", where);
-    if (options.bias) bias = uniform_parameter({options.out}, options.in, "linear.bias", where);
+    weight = uniform_parameter(shape, fan_in, "linear.weight", where);
+    if (options.bias) bias = uniform_parameter({options.out}, fan_in, "linear.bias", where);
   }
 }
 
@@ -60,7 +61,8 @@ Conv2d::Conv2d(const Conv2dOptions& options, SourceLocation where)
               std::to_string(options.out) + " channels",
           where);
   const std::int64_t depth = options.in / options.groups;
-  const std::int64_t fan_in = depth * options.kernel * options.kernel;
+  const auto side = static_cast<double>(options.kernel);  // whose square may not be an integer that there is
+  const double fan_in = static_cast<double>(depth) * side * side;
   weight = uniform_parameter({options.out, depth, options.kernel, options.kernel}, fan_in, "conv2d.weight", where);
   if (options.bias) bias = uniform_parameter({options.out}, fan_in, "conv2d.bias", where);
 }

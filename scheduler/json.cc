@@ -1,13 +1,14 @@
 // Graphs and plans as JSON files. What is read is bounded in size and depth before anything is built from it.
-#include <array>
 #include <cmath>
 #include <cstdint>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/input_file.h"
+#include "core/output_file.h"
+#include "core/printable.h"
 #include "scheduler/program.h"
 #include "tidemark/error.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kMostFileBytes = std::size_t{64} << 20;
+constexpr std::int64_t kMostFileBytes = std::int64_t{64} << 20;
 constexpr std::size_t kMostValues = 8'000'000;  // which take up to 100 bytes each
 constexpr std::size_t kMostDepth = 8;           // the formats need five
 
@@ -48,7 +49,9 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
  private:
-  static std::string cut(const std::string& text) { return text.size() > 200 ? text.substr(0, 200) + "..." : text; }
+  static std::string cut(const std::string& text) {
+    return core::printable_text(text.size() > 200 ? text.substr(0, 200) + "..." : text);
+  }
   bool fail(std::string error) {
     error_ = std::move(error);
     return false;
@@ -87,25 +90,13 @@ class Builder : public nlohmann::json_sax<Json> {
   std::string error_;
 };
 
-// A pipe will do as well as a file.
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw FileError(path + ": cannot be opened");
-  std::string content;
-  std::array<char, 1 << 16> part{};
-  while (file.read(part.data(), part.size()) || file.gcount() > 0) {
-    content.append(part.data(), static_cast<std::size_t>(file.gcount()));
-    if (content.size() > kMostFileBytes) throw FileError(path + ": is longer than 64 MiB");
-  }
-  if (file.bad()) throw FileError(path + ": cannot be read");
-  return content;
-}
-
 class Reader {
  public:
   Reader(const std::string& path, const char* format) : path_(path) {
     Builder builder(root_);
-    if (!Json::sax_parse(content_of(path), &builder)) throw FileError(path + ": " + builder.error());
+    // A pipe will do as well as a file.
+    const core::Bytes content = core::read_file(path, kMostFileBytes, core::InputFile::Pipes::kRead);
+    if (!Json::sax_parse(content, &builder)) throw FileError(path + ": " + builder.error());
     if (!root_.is_object()) fail("the file", "is not an object");
     if (text(root_, "format", "the file") != format) fail("format", std::string("is not ") + format);
     if (integer(member(root_, "version", "the file"), "version") != 1) fail("version", "is not 1");
@@ -240,10 +231,9 @@ Step read_step(const Reader& reader, const Json& item, const std::string& where)
 }
 
 void write(const Json& json, const std::string& path) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << json.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
-  file.flush();
-  if (!file) throw FileError(path + ": cannot be written");
+  core::OutputFile file(path);
+  file.append(json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+  file.publish();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "core/printable.h"
 #include "scheduler/bound/lower_bound.h"
 #include "scheduler/bound/several_instants.h"
 #include "scheduler/fine_units.h"
@@ -73,8 +74,9 @@ class Planner {
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
-    throw BudgetError("no plan of " + (graph_.name.empty() ? std::string("the graph") : graph_.name) + " fits in " +
-                          format_bytes(budget / units_) + " (" + std::to_string(budget / units_) +
+    throw BudgetError("no plan of " +
+                          (graph_.name.empty() ? std::string("the graph") : core::printable_name(graph_.name)) +
+                          " fits in " + format_bytes(budget / units_) + " (" + std::to_string(budget / units_) +
                           " bytes): the smallest budget planned is " + format_bytes(bytes) + " (" +
                           std::to_string(bytes) + " bytes)" + (exact ? ", and no smaller one is possible" : ""),
                       bytes, exact ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);

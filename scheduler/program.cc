@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/printable.h"
 #include "tidemark/error.h"
 
 namespace tidemark::scheduler {
@@ -194,19 +195,10 @@ class Compiler {
   double total_cost_ = 0;
 };
 
-// Names come from files: what would steer a terminal is shown as "?", and a long one is cut.
-std::string describe(const char* kind, std::int32_t id, std::string name) {
-  constexpr std::size_t kMostShown = 100;
+std::string describe(const char* kind, std::int32_t id, const std::string& name) {
   std::string text = kind;
   text.append(" ").append(std::to_string(id));
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  if (name.size() > kMostShown) {
-    std::size_t end = kMostShown;
-    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80) --end;  // between characters
-    name.replace(end, std::string::npos, "...");
-  }
-  if (!name.empty()) text.append(" (").append(name).append(")");
+  if (!name.empty()) text.append(" (").append(core::printable_name(name)).append(")");
   return text;
 }
 

@@ -58,9 +58,9 @@ const std::map<std::string, Rule>& rules() {
         {"absl/", "hwy/", "oneapi/"}}},
       {"optim", {{"tidemark/", "compute/"}, {"absl/", "hwy/"}}},
       {"nn", {{"tidemark/"}, {"absl/"}}},
-      {"data", {{"tidemark/"}, {"absl/"}}},
-      {"io", {{"tidemark/"}, {"absl/", "nlohmann/"}}},
-      {"tools", {{"tidemark/"}, {"CLI/", "absl/", "nlohmann/"}}},
+      {"data", {{"tidemark/", "core/"}, {"absl/"}}},
+      {"io", {{"tidemark/", "core/"}, {"absl/", "nlohmann/"}}},
+      {"tools", {{"tidemark/", "core/"}, {"CLI/", "absl/", "nlohmann/"}}},
       {"examples", {{"tidemark/"}, {}}},
   };
   return kRules;

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <system_error>
 
+#include "core/output_file.h"
 #include "tidemark/units.h"
 
 namespace tidemark::tools {
@@ -33,6 +34,10 @@ CLI::Validator filled(const std::string& type) {
       [type](const std::string& text) { return text.empty() ? "is empty, but must be a " + type : std::string(); }, "");
 }
 
+CLI::Option* limit_to(const std::vector<std::string>& allowed, CLI::Option* option) {
+  return option->check(CLI::IsMember(allowed).description(""))->type_name("{" + CLI::detail::join(allowed, ",") + "}");
+}
+
 }  // namespace
 
 CLI::Option* add_whole(CLI::App& app, const std::string& name, std::int64_t& target, std::int64_t least,
@@ -52,26 +57,45 @@ CLI::Option* add_text(CLI::App& app, const std::string& name, const std::string&
 
 CLI::Option* add_choice(CLI::App& app, const std::string& name, std::string& target,
                         const std::vector<std::string>& allowed, const std::string& help) {
-  return app.add_option(name, target, help)
-      ->check(CLI::IsMember(allowed).description(""))
-      ->type_name("{" + CLI::detail::join(allowed, ",") + "}");
+  return limit_to(allowed, app.add_option(name, target, help));
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& name, std::optional<std::string>& target,
+                        const std::string& otherwise, const std::vector<std::string>& allowed,
+                        const std::string& help) {
+  return limit_to(allowed, app.add_option(name, target, help))->default_str(otherwise);
+}
+
+std::string without_place(const Error& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.rfind(" (at "));
+}
+
+void check_output(const std::string& option, const std::string& path, const std::vector<std::string>& inputs) {
+  if (path.empty()) return;
+  const auto input =
+      std::find_if(inputs.begin(), inputs.end(), [&](const std::string& read) { return core::same_file(path, read); });
+  if (input != inputs.end()) {
+    throw UsageError(option + " is '" + path + "', which would take the place of the input " + *input +
+                     "; give another file");
+  }
+  core::OutputFile::check(path);
 }
 
 std::int64_t budget_of(const std::string& text, std::int64_t peak) {
   const auto wrong = [&] { throw UsageError("a budget is '" + text + "', but can be: " + kBudgetForms); };
-  std::int64_t bytes = 0;
   if (text.ends_with('%')) {
     double part = 0;
     const char* last = text.data() + text.size() - 1;
     const auto [end, error] = std::from_chars(text.data(), last, part);
     if (error != std::errc() || end != last || !(part > 0 && part <= 1000)) wrong();
-    bytes = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<long double>(part) * peak / 100));
-  } else {
-    try {
-      bytes = parse_bytes(text);
-    } catch (const Error&) {
-      wrong();
-    }
+    return static_cast<std::int64_t>(static_cast<long double>(part) * peak / 100);
+  }
+  std::int64_t bytes = 0;
+  try {
+    bytes = parse_bytes(text);
+  } catch (const Error&) {
+    wrong();
   }
   if (bytes <= 0) wrong();
   return bytes;

@@ -31,6 +31,10 @@ CLI::Option* add_text(CLI::App& app, const std::string& name, const std::string&
 CLI::Option* add_choice(CLI::App& app, const std::string& name, std::string& target,
                         const std::vector<std::string>& allowed, const std::string& help);
 
+// One whose default, shown by --help, may have nothing to say.
+CLI::Option* add_choice(CLI::App& app, const std::string& name, std::optional<std::string>& target,
+                        const std::string& otherwise, const std::vector<std::string>& allowed, const std::string& help);
+
 // An option of an entry of one of the library's tables.
 CLI::Option* add_named_option(CLI::App& app, const NamedOption& option, const std::string& help,
                               NamedValues::Given& given);
@@ -40,6 +44,7 @@ std::string describe(const NamedOption& option);
 template <class Named>
 std::vector<std::string> list_names(const std::vector<Named>& entries) {
   std::vector<std::string> names;
+  names.reserve(entries.size());
   for (const Named& entry : entries) names.push_back(entry.name);
   return names;
 }
@@ -87,6 +92,13 @@ void check_named(const std::string& kind, const std::vector<Named>& entries, con
     throw UsageError("--" + std::string(error.what()));
   }
 }
+
+// For a file that the command will write: throws UsageError where it is one of those that it reads, and FileError where
+// it cannot be written. Nothing is made yet. `path`, given with `option`, may be empty: then there is none.
+void check_output(const std::string& option, const std::string& path, const std::vector<std::string>& inputs);
+
+// What the library says, without the place: that is a line of the command, not of its user.
+std::string without_place(const Error& error);
 
 // The budget of a graph file: bytes, a size with a unit, or a part of the graph's peak. Throws UsageError.
 inline constexpr const char* kBudgetForms = "bytes, 512MiB, ..., or 40% of the peak without recomputation";

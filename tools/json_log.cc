@@ -1,24 +1,23 @@
 #include "tools/json_log.h"
 
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
-
-#include "tidemark/error.h"
+#include <utility>
 
 namespace tidemark::tools {
 
-JsonLog::JsonLog(const std::string& path)
-    : path_(path), file_(path.empty() ? nullptr : std::fopen(path.c_str(), "w"), &std::fclose) {
-  if (!path.empty() && !file_) throw FileError(path + ": cannot be written: " + std::strerror(errno));
-}
+JsonLog::JsonLog(std::string path) : path_(std::move(path)) {}
 
 void JsonLog::write(const nlohmann::ordered_json& object) {
-  if (!file_) return;
-  const std::string line = object.dump() + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0) {
-    throw FileError(path_ + ": cannot be written: " + std::strerror(errno));
-  }
+  if (!enabled()) return;
+  if (!file_) file_.emplace(path_);
+  file_->append(object.dump() + "\n");
+  if (published_) return;
+  file_->publish();
+  published_ = true;
+}
+
+void JsonLog::finish() {
+  if (file_) file_->publish();
 }
 
 }  // namespace tidemark::tools

@@ -1,9 +1,11 @@
 // tidemark: the command.
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
 
+#include "core/printable.h"
 #include "tidemark/error.h"
 #include "tools/command.h"
 
@@ -46,7 +48,7 @@ void run(int argc, char** argv) {
 
 int complain(const char* kind, const char* text, ExitCode code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "%s: %s\n", kind, text);
+  std::fprintf(stderr, "%s: %s\n", kind, core::printable_text(text).c_str());
   return code;
 }
 
@@ -55,6 +57,7 @@ int complain(const char* kind, const char* text, ExitCode code) {
 
 int main(int argc, char** argv) {
   using namespace tidemark;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file as long as the system lets it be is an error with a name, as a full disk is
   try {
     tools::run(argc, argv);
     const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;

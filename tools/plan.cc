@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/printable.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/units.h"
@@ -26,6 +27,14 @@ struct PlanCommand {
   std::int64_t seed = 1;
   std::string out;
 };
+
+// "60.0%"; "-" of nothing.
+std::string share(std::int64_t part, std::int64_t whole) {
+  if (whole == 0) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f%%", 100 * static_cast<double>(part) / static_cast<double>(whole));
+  return text;
+}
 
 double percent(double part, double whole) { return whole > 0 ? 100 * (part / whole - 1) : 0; }
 
@@ -68,14 +77,14 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
       proven = error.exact() && smallest == error.needed_bytes();
     }
   }
-  std::printf("%s: %zu ops, peak without recomputation %lld bytes, no plan below %lld bytes\n", graph.name.c_str(),
-              graph.ops.size(), static_cast<long long>(peak), static_cast<long long>(least));
+  std::printf("%s: %zu ops, peak without recomputation %lld bytes, no plan below %lld bytes\n",
+              core::printable_name(graph.name).c_str(), graph.ops.size(), static_cast<long long>(peak),
+              static_cast<long long>(least));
   std::printf("%14s %7s  %-10s %9s %9s %9s %10s %14s %8s\n", "budget", "of peak", "feasible", "extra %", "bound %",
               "gap", "recomputed", "reserved", "seconds");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
-    std::printf("%14lld %6.1f%%  ", static_cast<long long>(budgets[i]),
-                100 * static_cast<double>(budgets[i]) / static_cast<double>(peak));
+    std::printf("%14lld %7s  ", static_cast<long long>(budgets[i]), share(budgets[i], peak).c_str());
     if (!row.plan) {
       const bool impossible = budgets[i] < least || (proven && budgets[i] < smallest);
       std::printf("%-10s %9s %9s %9s %10s %14s %8.3f\n", impossible ? "impossible" : "open", "-", "-", "-", "-", "-",
@@ -96,6 +105,7 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
 }
 
 void run(const PlanCommand& command) {
+  check_output("--out", command.out, {command.graph});
   const scheduler::Graph graph = scheduler::read_graph(command.graph);
   scheduler::PlanOptions options;
   options.effort = command.effort == "high" ? scheduler::Effort::kHigh : scheduler::Effort::kDefault;
@@ -109,10 +119,10 @@ void run(const PlanCommand& command) {
   const scheduler::Plan plan = scheduler::plan(graph, budget, options);
   if (!command.out.empty()) scheduler::write_plan(plan, command.out);
   const double bound = percent(plan.lower_bound, plan.base_cost);
-  std::printf("%s in %s: +%.3f %% cost (bound +%.3f %%), %lld ops recomputed, live %s", graph.name.c_str(),
-              format_bytes(budget).c_str(), percent(plan.cost, plan.base_cost), bound,
-              static_cast<long long>(scheduler::simulate(graph, plan).recomputed_ops),
-              format_bytes(plan.live_peak).c_str());
+  std::printf(
+      "%s in %s: +%.3f %% cost (bound +%.3f %%), %lld ops recomputed, live %s",
+      core::printable_name(graph.name).c_str(), format_bytes(budget).c_str(), percent(plan.cost, plan.base_cost), bound,
+      static_cast<long long>(scheduler::simulate(graph, plan).recomputed_ops), format_bytes(plan.live_peak).c_str());
   if (plan.placed) {
     const auto moves = std::count_if(plan.steps.begin(), plan.steps.end(), [](const scheduler::Step& step) {
       return step.kind == scheduler::Step::Kind::kMove;

@@ -75,13 +75,19 @@ void train(const TrainOptions& options) {
   const std::optional<std::int64_t> budget = parse_budget(options.budget);
   check_named("--optimizer", optim::optimizers(), options.optimizer.kind, options.optimizer.options);
   Workload workload(options.workload);
+  check_optimizer(workload, options.optimizer);
   if (options.sample && !workload.is_text()) throw UsageError("--sample is for a --model that reads text");
-  if (options.evaluate) (void)workload.test();  // missing files are an error now, not after training
+  std::vector<std::string> inputs = workload.train()->files();
+  if (options.evaluate) {  // missing files are an error now, not after training
+    const std::vector<std::string> files = workload.test()->files();
+    inputs.insert(inputs.end(), files.begin(), files.end());
+  }
+  check_output("--json", options.json, inputs);
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
   if (budget) require_feasible(workload, options.optimizer, batch, threads, *budget);
-  JsonLog log(options.json);
 
+  JsonLog log(options.json);
   Session session({.budget = budget, .threads = threads, .seed = static_cast<std::uint64_t>(options.workload.seed)});
   Training training(workload, options.optimizer, batch, log.enabled());
   const std::int64_t steps = options.epochs ? *options.epochs * training.batches() : options.steps.value_or(100);
@@ -141,6 +147,7 @@ void train(const TrainOptions& options) {
     std::printf("--- a sample\n%s\n---\n", text.c_str());
   }
   log.write(summary);
+  log.finish();
 }
 
 }  // namespace

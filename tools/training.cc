@@ -49,23 +49,43 @@ std::string most_demanding_op(const DryRun& run) {
   return text + ": " + held;
 }
 
+std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<Parameter>& parameters,
+                                                 const OptimizerOptions& options) {
+  return optim::make_optimizer(options.kind, parameters, options.options, options.state == "f32" ? f32 : f16);
+}
+
 }  // namespace
 
 void add_optimizer_options(CLI::App& app, OptimizerOptions& options) {
   const char* group = "How it is optimized";
   add_choice(app, "--optimizer", options.kind, list_names(optim::optimizers()), "the optimizer")->group(group);
   add_named_options(app, optim::optimizers(), group, options.options);
-  add_choice(app, "--state", options.state, {"f16", "f32"}, "how its moments are kept")->group(group);
+  add_choice(app, "--state", options.state, "f16", {"f16", "f32"}, "how its moments are kept")->group(group);
   add_choice(app, "--schedule", options.schedule, {"constant", "linear"},
              "of the learning rate: constant, or falling to 0 at the end")
       ->group(group);
 }
 
+void check_optimizer(const Workload& workload, const OptimizerOptions& options) {
+  const std::string chosen = "--optimizer " + options.kind + " with these options";
+  const Session session({.threads = 1, .dry_run = true});
+  nn::Sequential model = workload.make_model();
+  try {
+    const auto optimizer = make_optimizer(model.parameters(), options);
+    if (options.state && optimizer->state().empty()) {
+      throw UsageError("--state is for an optimizer that keeps moments, and " + chosen + " keeps none");
+    }
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    throw UsageError(chosen + ": " + without_place(error));
+  }
+}
+
 Training::Training(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, bool hashes)
     : model_(workload.make_model()),
       parameters_(model_.parameters()),
-      optimizer_(
-          optim::make_optimizer(optimizer.kind, parameters_, optimizer.options, optimizer.state == "f16" ? f16 : f32)),
+      optimizer_(make_optimizer(parameters_, optimizer)),
       first_lr_(optimizer_->lr()),
       linear_(optimizer.schedule == "linear"),
       hashes_(hashes) {

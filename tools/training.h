@@ -22,10 +22,12 @@ namespace tidemark::tools {
 struct OptimizerOptions {
   std::string kind = "adamw";
   NamedValues::Given options;
-  std::string state = "f16";
+  std::optional<std::string> state;
   std::string schedule = "constant";
 };
 void add_optimizer_options(CLI::App& app, OptimizerOptions& options);
+// Throws UsageError where the options do not fit each other, or one of them would change nothing.
+void check_optimizer(const Workload& workload, const OptimizerOptions& options);
 
 class Training {
  public:

@@ -95,8 +95,7 @@ void Workload::check_model() const {
   try {
     (void)make_model();
   } catch (const ShapeError& error) {
-    const std::string text = error.what();
-    throw UsageError("--model " + options_.model + " with these options: " + text.substr(0, text.rfind(" (at ")));
+    throw UsageError("--model " + options_.model + " with these options: " + without_place(error));
   }
 }
 

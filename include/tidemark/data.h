@@ -5,7 +5,7 @@
 // A pass over a loader is one epoch. A source reads its files into host memory once; a thread of the loader writes the
 // next batch straight into the session's memory while the present one is used, so that a pass takes two batches from
 // the budget, from begin() to its end. A batch that the program keeps keeps its content, and its bytes. Files that are
-// missing or damaged throw FileError naming the file and the byte.
+// missing or damaged, or hold more than 1 GiB together when unpacked, throw FileError naming the file and the byte.
 #pragma once
 
 #include <array>
@@ -15,22 +15,28 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tidemark/tensor.h"
 
 namespace tidemark::data {
 
+// The most examples of an epoch: a loader holds their order, 8 bytes each.
+inline constexpr std::int64_t kMostExamples = std::int64_t{1} << 28;
+
 // Examples in host memory, each an input x and a target y. Read by the loader's thread.
 class Source {
  public:
   virtual ~Source() = default;
-  // Examples in an epoch.
+  // Examples in an epoch, at most kMostExamples. It never changes.
   virtual std::int64_t size() const = 0;
   // Of one example.
   virtual Shape x_shape() const = 0;
   virtual Shape y_shape() const = 0;
   virtual DType x_dtype() const { return f32; }
   virtual DType y_dtype() const { return i32; }
+  // The files that it was read from, for programs that must not write over them.
+  virtual std::vector<std::string> files() const { return {}; }
   // Writes example `index` as x_dtype() and y_dtype() elements. The same (index, epoch) always gives the same ones.
   virtual void write(std::int64_t index, std::int64_t epoch, void* x, void* y) const = 0;
 };

@@ -176,7 +176,8 @@ class Online {
   std::unique_ptr<State> state_;
 };
 
-// Files in the JSON format of docs/scheduler.md. Reading throws FileError naming the file and the entry.
+// Files in the JSON format of docs/scheduler.md. Reading throws FileError naming the file and the entry. Writing puts a
+// whole file in the place of one that is there, or throws FileError and leaves it as it was.
 Graph read_graph(const std::string& path);
 void write_graph(const Graph& graph, const std::string& path);
 Plan read_plan(const std::string& path);

@@ -34,7 +34,7 @@ class Shape {
   int rank() const { return rank_; }
   // Negative indices count from the end. Out of range throws ShapeError.
   std::int64_t operator[](int dim) const;
-  // Throws ShapeError where a dimension is negative or the product passes kMaxBytes.
+  // Throws ShapeError where a dimension is negative or the product of those above 0 passes kMaxBytes.
   std::int64_t numel() const;
   std::span<const std::int64_t> dims() const { return {dims_.data(), static_cast<std::size_t>(rank_)}; }
   Shape with(int dim, std::int64_t size) const;

@@ -21,4 +21,13 @@ void require(bool holds, const char* model, const std::string& message, SourceLo
   if (!holds) throw ShapeError(std::string("[nn::") + model + "] " + message + " (at " + to_string(where) + ")");
 }
 
+std::int64_t elements_of(const Shape& shape, const char* model, SourceLocation where) {
+  try {
+    return shape.numel();
+  } catch (const ShapeError& error) {
+    require(false, model, error.what(), where);
+    throw;
+  }
+}
+
 }  // namespace tidemark::nn

@@ -31,7 +31,7 @@ Sequential vgg16(const Vgg16Options& options, SourceLocation where) {
   }
   const std::int64_t hidden = 64 * options.width;
   net.add(Flatten());
-  std::int64_t in = channels * side * side;
+  std::int64_t in = elements_of({channels, side, side}, "vgg16", where);
   for (int i = 0; i < 2; ++i) {
     net.add(Linear({.in = in, .out = hidden}, where)).add(ReLU());
     if (options.dropout > 0) net.add(Dropout({.p = options.dropout}, where));

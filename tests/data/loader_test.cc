@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -186,8 +187,33 @@ TEST(LoaderLifetimeTest, AMovedLoaderOutlivesItsSession) {
   EXPECT_THAT([&] { second.begin(); }, ThrowsMessage<Error>(HasSubstr("has ended")));
 }
 
+TEST_F(LoaderTest, ASourceMustHaveAsManyExamplesAsAnEpochCan) {
+  for (const std::int64_t size : {std::int64_t{-1}, kMostExamples + 1, std::int64_t{1} << 40}) {
+    EXPECT_THAT([&] { Loader(std::make_shared<Counting>(size), {.batch = 4, .shuffle = true}); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("the source's size() must be from 0 to 268435456"),
+                                           HasSubstr("but is " + std::to_string(size)), HasSubstr("loader_test.cc"))));
+  }
+  Loader none(std::make_shared<Counting>(0), {.batch = 4});
+  EXPECT_TRUE(epoch(none, 0).empty());
+  EXPECT_THAT([] { Loader(std::shared_ptr<const Source>()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("there is no source"), HasSubstr("loader_test.cc"))));
+}
+
+TEST_F(LoaderTest, AfterAMoveThereIsOneLoader) {
+  Loader from(std::make_shared<Counting>(10), {.batch = 4});
+  const Loader::Iterator pass = from.begin();
+  Loader to = std::move(from);
+  const auto moved = ThrowsMessage<Error>(HasSubstr("has been moved"));
+  EXPECT_THAT([&] { from.begin(); }, moved);  // NOLINT(bugprone-use-after-move): that is what is tested
+  EXPECT_THAT([&] { (void)from.batches(); }, moved);
+  EXPECT_THAT([&] { (void)from.source(); }, moved);
+  EXPECT_THAT([&] { (void)*pass; }, moved);
+  EXPECT_THAT([&] { (void)(pass == std::default_sentinel); }, moved);
+  EXPECT_EQ(epoch(to, 1).size(), 10u);
+}
+
 TEST_F(LoaderTest, BatchesBeyondTheLimitNameTheLine) {
-  for (const std::int64_t image : {std::int64_t{1} << 40, std::int64_t{1} << 32, std::int64_t{1} << 24}) {
+  for (const std::int64_t image : {std::int64_t{1} << 30, std::int64_t{1} << 24}) {
     try {
       const Loader loader(synthetic_images({.image = image}), {.batch = 64});
       ADD_FAILURE() << image;

@@ -1,5 +1,5 @@
 // The readers of data files, on files that the tests write: whole ones, and each kind of damage.
-#include <unistd.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "data/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/core/temporary_folder.h"
 #include "tidemark/data.h"
 
 namespace tidemark::data {
@@ -27,13 +28,6 @@ using Bytes = std::vector<std::uint8_t>;
 
 class SourcesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    dir_ = std::filesystem::temp_directory_path() / ("tidemark-data-" + std::to_string(getpid()) + "-" +
-                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(dir_);
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
-
   void write(const std::string& name, const Bytes& bytes) const {
     std::ofstream(dir_ / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
   }
@@ -47,7 +41,8 @@ class SourcesTest : public ::testing::Test {
     return Bytes(std::istreambuf_iterator<char>(file), {});
   }
 
-  std::filesystem::path dir_;
+  const test::TemporaryFolder folder_;
+  const std::filesystem::path dir_ = folder_.path();
 };
 
 void append_big_endian(Bytes& bytes, std::uint32_t value) {
@@ -241,6 +236,105 @@ TEST_F(SourcesTest, TextTooShort) {
   EXPECT_FILE_ERROR(text_source(dir_ / "text.txt", Split::kTest, {.context = 16}), HasSubstr("text.txt: byte 100"),
                     HasSubstr("test part has 10 bytes"), HasSubstr("at least 32"));
   EXPECT_FILE_ERROR(text_source(dir_), HasSubstr("is a directory"));
+}
+
+TEST_F(SourcesTest, TextRowsLongerThanAnyFile) {
+  write("text.txt", Bytes(100, 'a'));
+  EXPECT_FILE_ERROR(text_source(dir_ / "text.txt", Split::kTrain, {.context = INT64_MAX}),
+                    HasSubstr("need at least 18446744073709551614"));
+}
+
+TEST_F(SourcesTest, WhatIsNoFileIsNamed) {
+  EXPECT_FILE_ERROR(text_source("/dev/zero"), HasSubstr("/dev/zero: is a device, not a file"));
+  ASSERT_EQ(mkfifo((dir_ / "pipe").c_str(), 0600), 0);
+  EXPECT_FILE_ERROR(text_source(dir_ / "pipe"), HasSubstr("pipe: is a pipe, not a file"));
+  const std::string labels = dir_ / "train-labels-idx1-ubyte";
+  write("train-images-idx3-ubyte", idx_images(5));
+  ASSERT_EQ(mkfifo((labels + ".gz").c_str(), 0600), 0);
+  EXPECT_FILE_ERROR(mnist_source(dir_), HasSubstr(labels + ".gz: is a pipe, not a file"));
+  std::filesystem::create_symlink(labels, labels);
+  EXPECT_FILE_ERROR(mnist_source(dir_), HasSubstr(labels + ".gz: is a pipe"));
+  std::filesystem::remove(labels + ".gz");
+  EXPECT_FILE_ERROR(mnist_source(dir_), HasSubstr(labels + ": cannot be opened"), HasSubstr("symbolic links"));
+  EXPECT_FILE_ERROR(mnist_source(std::string(5000, 'd')), HasSubstr("File name too long"));
+  EXPECT_FILE_ERROR(cifar10_source(std::string(300, 'd')), HasSubstr("File name too long"));
+  EXPECT_FILE_ERROR(text_source(std::string(300, 't')), HasSubstr("File name too long"));
+  // A part of the data that is there and cannot be read is not left out.
+  write("data_batch_1.bin", cifar_records(4));
+  ASSERT_EQ(mkfifo((dir_ / "data_batch_2.bin").c_str(), 0600), 0);
+  EXPECT_FILE_ERROR(cifar10_source(dir_), HasSubstr("data_batch_2.bin: is a pipe"));
+}
+
+TEST_F(SourcesTest, ClosedFolders) {
+  write("text.txt", Bytes(1000, 'a'));
+  std::filesystem::permissions(dir_, std::filesystem::perms::none);
+  {
+    const test::WithoutPrivileges somebody;
+    EXPECT_FILE_ERROR(text_source(dir_ / "text.txt"), HasSubstr("text.txt: cannot be opened: Permission denied"));
+    EXPECT_FILE_ERROR(mnist_source(dir_), HasSubstr("train-images-idx3-ubyte: cannot be opened: Permission denied"));
+    EXPECT_FILE_ERROR(cifar10_source(dir_), HasSubstr("cannot be read as a directory: Permission denied"));
+  }
+  std::filesystem::permissions(dir_, std::filesystem::perms::owner_all);
+}
+
+TEST_F(SourcesTest, NoMoreThanAGibibyteIsRead) {
+  write("zeros", {});
+  std::filesystem::resize_file(dir_ / "zeros", std::uintmax_t{5} << 30);  // takes nothing on the disk
+  EXPECT_FILE_ERROR(text_source(dir_ / "zeros"), HasSubstr("zeros: is longer than 1.0 GiB"));
+  for (const char* name : {"data_batch_1.bin", "data_batch_2.bin"}) {
+    write(name, {});
+    std::filesystem::resize_file(dir_ / name, 3073 * 180'000);
+  }
+  EXPECT_FILE_ERROR(cifar10_source(dir_), HasSubstr("data_batch_2.bin: is longer than 496.5 MiB"));
+}
+
+// 1 MiB on the disk.
+TEST_F(SourcesTest, AGzipBombIsNotUnpacked) {
+  write_gz("member", Bytes(16 << 20));
+  const Bytes member = read("member");
+  Bytes bomb;
+  for (int i = 0; i < 65; ++i) bomb.insert(bomb.end(), member.begin(), member.end());
+  write("train-images-idx3-ubyte.gz", bomb);
+  EXPECT_FILE_ERROR(mnist_source(dir_), HasSubstr("train-images-idx3-ubyte.gz: holds more than 1.0 GiB"));
+}
+
+TEST_F(SourcesTest, SourcesNameTheirFiles) {
+  write("text.txt", Bytes(1000, 'a'));
+  write("train-images-idx3-ubyte", idx_images(5));
+  write_gz("train-labels-idx1-ubyte.gz", idx_labels(5));
+  write("data_batch_1.bin", cifar_records(4));
+  write("data_batch_2.bin", cifar_records(4));
+  const auto in_folder = [&](const std::vector<std::string>& names) {
+    std::vector<std::string> paths;
+    for (const std::string& name : names) paths.push_back(dir_ / name);
+    return paths;
+  };
+  EXPECT_EQ(text_source(dir_ / "text.txt")->files(), in_folder({"text.txt"}));
+  EXPECT_EQ(mnist_source(dir_)->files(), in_folder({"train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"}));
+  EXPECT_EQ(cifar10_source(dir_)->files(), in_folder({"data_batch_1.bin", "data_batch_2.bin"}));
+  EXPECT_TRUE(synthetic_images()->files().empty());
+}
+
+TEST_F(SourcesTest, SyntheticSizesAreBounded) {
+  constexpr std::int64_t kTooMuch = std::int64_t{1} << 40;
+  for (const std::int64_t size : {std::int64_t{-1}, std::int64_t{0}, kTooMuch, std::int64_t{INT64_MAX}}) {
+    const auto expect = [&](const auto& make, const char* option) {
+      EXPECT_THAT(make,
+                  ThrowsMessage<Error>(AllOf(HasSubstr(std::string("synthetic: ") + option + " must be from 1 to "),
+                                             HasSubstr("but is " + std::to_string(size)))));
+    };
+    expect([&] { (void)synthetic_images({.count = size}); }, ".count");
+    expect([&] { (void)synthetic_images({.channels = size}); }, ".channels");
+    expect([&] { (void)synthetic_images({.image = size}); }, ".image");
+    expect([&] { (void)synthetic_images({.classes = size}); }, ".classes");
+    expect([&] { (void)synthetic_tokens({.count = size}); }, ".count");
+    expect([&] { (void)synthetic_tokens({.context = size}); }, ".context");
+    expect([&] { (void)synthetic_tokens({.vocabulary = size}); }, ".vocabulary");
+  }
+  const auto tokens = synthetic_tokens({.count = 4, .context = 200, .vocabulary = INT32_MAX});
+  std::vector<std::int32_t> x(200), y(200);
+  tokens->write(1, 0, x.data(), y.data());
+  for (const std::int32_t token : y) EXPECT_GE(token, 0);
 }
 
 TEST_F(SourcesTest, SyntheticFollowsFromTheSeed) {

@@ -159,6 +159,19 @@ TEST_F(NnTest, WrongOptionsNameTheLine) {
   EXPECT_THAT([] { Dropout({.p = 1.5f}); }, ThrowsMessage<ShapeError>(AllOf(HasSubstr(".p"), HasSubstr(here))));
   EXPECT_THAT([] { Gpt({.width = 10, .heads = 4}); },
               ThrowsMessage<ShapeError>(AllOf(HasSubstr("4 heads do not divide"), HasSubstr(here))));
+  // Sizes whose products no integer holds.
+  constexpr std::int64_t kHuge = std::int64_t{1} << 62;
+  const auto too_large = ThrowsMessage<ShapeError>(AllOf(HasSubstr("would have more than"), HasSubstr(here)));
+  EXPECT_THAT([] { Conv2d({.in = 16, .out = 2, .kernel = 1 << 30}); }, too_large);
+  EXPECT_THAT([] { Linear({.in = kHuge, .out = kHuge}); }, too_large);
+  const Session session({.threads = 1, .dry_run = true});
+  EXPECT_THAT([] { vgg16({.image = kHuge, .width = 1}); }, too_large);
+  EXPECT_THAT([] { vgg16({.image = 32, .width = kHuge}); }, too_large);
+  EXPECT_THAT([] { small_cnn({.image = kHuge}); }, too_large);
+  EXPECT_THAT([] { small_cnn({.width = kHuge}); },
+              ThrowsMessage<ShapeError>(AllOf(HasSubstr(".width must be from 1 to"), HasSubstr(here))));
+  EXPECT_THAT([] { mlp({.sizes = {kHuge, kHuge}}); }, too_large);
+  EXPECT_THAT([] { Gpt({.width = kHuge}); }, too_large);
 }
 
 TEST_F(NnTest, WrongShapesNameTheUsersLine) {

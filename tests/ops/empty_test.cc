@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ops/table.h"
@@ -16,6 +17,10 @@
 
 namespace tidemark::testing {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 using Floats = std::vector<float>;
 
@@ -130,6 +135,22 @@ TEST_F(EmptyTest, ProductsOverNothingAreZeros) {
   const Tensor a = parameter(full({4, 5}, 1), "a");
   sum(matmul(a, zeros({5, 0}))).backward();
   EXPECT_EQ(a.grad().to_vector(), Floats(20, 0.0f));
+}
+
+// Kernels multiply the dimensions on one side of an empty one.
+TEST_F(EmptyTest, TheOtherDimensionsAreBounded) {
+  const std::int64_t half = std::int64_t{1} << 32;
+  for (const Shape& shape : {Shape({0, half, half}), Shape({half, 0, half}), Shape({half, half, 0})}) {
+    EXPECT_THAT([&] { (void)zeros(shape); },
+                ThrowsMessage<ShapeError>(AllOf(HasSubstr(shape.to_string()), HasSubstr("beside its empty dimensions"),
+                                                HasSubstr("empty_test.cc"))));
+  }
+  EXPECT_THAT(
+      [&] {
+        (void)add(zeros({0, half, 1}), zeros({0, 1, half}));
+      },
+      ThrowsMessage<ShapeError>(HasSubstr("beside its empty dimensions")));
+  EXPECT_EQ(sum(zeros({half, 0, 16})).item(), 0);
 }
 
 TEST_F(EmptyTest, SumsOfNothingAreZeroAndMeansNaN) {

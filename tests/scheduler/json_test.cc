@@ -2,9 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
+#include "tests/core/temporary_folder.h"
 #include "tests/scheduler/graphs.h"
 #include "tidemark/error.h"
 
@@ -12,6 +16,7 @@ namespace tidemark::scheduler::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 std::string file() {
   return ::testing::TempDir() + "scheduler_" + ::testing::UnitTest::GetInstance()->current_test_info()->name() +
@@ -87,6 +92,7 @@ TEST(Json, DamagedFilesAreRefused) {
   expect_refused(std::string(2000000, '['), "nested deeper");
   expect_refused("[]", "not an object");
   expect_refused(graph_with(R"("buffers": [], "ops": [], "ops": [])"), "names the key \"ops\" twice");
+  expect_refused(graph_with(R"("\u001b[2J": 1, "\u001b[2J": 2)"), "names the key \"?[2J\" twice");
   expect_refused(graph_with("\"buffers\": [" + std::string(2000, '9') + "], \"ops\": []"), "99...");
   std::string many;
   for (int i = 0; i < 8'000'000; ++i) many += "0,";
@@ -111,6 +117,30 @@ TEST(Json, DamagedFilesAreRefused) {
       graph_with(two + R"([{"cost": 1, "reads": [], "writes": [1]}, {"cost": 1, "reads": [], "writes": [1]}])"),
       "written by op 0 and by op 1");
   EXPECT_THROW(read_graph("/nowhere/at/all.json"), FileError);
+}
+
+TEST(Json, WhatIsNoFileIsNotRead) {
+  EXPECT_THAT([] { (void)read_graph("/dev/zero"); }, ThrowsMessage<FileError>(HasSubstr("/dev/zero: is a device")));
+  EXPECT_THAT([] { (void)read_plan("/dev"); }, ThrowsMessage<FileError>(HasSubstr("/dev: is a directory")));
+  const test::TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);  // nobody writes
+  EXPECT_THAT([&] { (void)read_graph(folder / "pipe"); }, ThrowsMessage<FileError>(HasSubstr("not valid JSON")));
+  folder.write("zeros", "");
+  std::filesystem::resize_file(folder / "zeros", std::uintmax_t{5} << 30);
+  EXPECT_THAT([&] { (void)read_graph(folder / "zeros"); }, ThrowsMessage<FileError>(HasSubstr("longer than 64.0 MiB")));
+}
+
+TEST(Json, AFullDiskKeepsThePlanBefore) {
+  const test::TemporaryFolder folder;
+  const Plan made = plan(chain(4), 2 * peak_without_recomputation(chain(4)));
+  write_plan(made, folder / "plan");
+  const std::string before = folder.read("plan");
+  {
+    const test::FullDisk full(before.size() - 1);
+    EXPECT_THAT([&] { write_plan(made, folder / "plan"); }, ThrowsMessage<FileError>(HasSubstr("plan: cannot be")));
+  }
+  EXPECT_EQ(folder.read("plan"), before);
+  EXPECT_EQ(folder.count(), 1);
 }
 
 }  // namespace

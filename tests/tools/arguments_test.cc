@@ -99,7 +99,8 @@ TEST(GraphBudgetTest, IsBytesOrAPartOfThePeak) {
   EXPECT_EQ(budget_of("4096", 1000), 4096);
   EXPECT_EQ(budget_of("1.5KiB", 1000), 1536);
   EXPECT_EQ(budget_of("40%", 1001), 400);  // never above the part
-  EXPECT_EQ(budget_of("0.0001%", 1000), 1);
+  EXPECT_EQ(budget_of("0.0001%", 1000), 0);
+  EXPECT_EQ(budget_of("60%", 0), 0);  // of an empty graph
   for (const char* text : {"", "lots", "0", "-5%", "0%", "1001%", "x%", "%"}) {
     EXPECT_THAT([&] { (void)budget_of(text, 1000); }, ThrowsMessage<UsageError>(HasSubstr("40% of the peak"))) << text;
   }

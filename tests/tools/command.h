@@ -13,8 +13,9 @@ struct Outcome {
   std::string output;  // both streams
 };
 
-inline Outcome run_command(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(TIDEMARK_COMMAND) + " " + arguments + " 2>&1").c_str(), "r");
+// `before` is for the shell, as "ulimit -f 1;".
+inline Outcome run_command(const std::string& arguments, const std::string& before = "") {
+  std::FILE* pipe = popen((before + " " + TIDEMARK_COMMAND + " " + arguments + " 2>&1").c_str(), "r");
   Outcome outcome;
   char buffer[4096];
   while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe)) outcome.output.append(buffer, got);

@@ -1,6 +1,4 @@
 // The command as users run it: exit codes, messages, the JSON file, and that a budget changes no bit.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +13,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/core/sanitized.h"
+#include "tests/core/temporary_folder.h"
 #include "tests/tools/command.h"
 #include "tidemark/models.h"
 #include "tidemark/optim.h"
@@ -33,13 +32,6 @@ using Json = nlohmann::json;
 
 class CommandTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    dir_ = std::filesystem::temp_directory_path() / ("tidemark-command-" + std::to_string(getpid()) + "-" +
-                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(dir_);
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
-
   // Trains, and returns the lines of the JSON file.
   std::vector<Json> train(const std::string& arguments) {
     const std::string file = (dir_ / "log.json").string();
@@ -54,7 +46,8 @@ class CommandTest : public ::testing::Test {
     return lines;
   }
 
-  std::filesystem::path dir_;
+  const test::TemporaryFolder folder_;
+  const std::filesystem::path dir_ = folder_.path();
 };
 
 TEST_F(CommandTest, HelpIsComplete) {
@@ -123,6 +116,8 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --width 0", "--width is 0, but must be a whole number from 1 to 1048576"},
       {"train --width", "--width"},
       {"train --json ''", "--json: is empty"},
+      {"train --optimizer sgd --momentum 0 --nesterov", "--optimizer sgd with these options: [SGD] Nesterov's method"},
+      {"train --optimizer sgd --momentum 0 --state f32", "--state is for an optimizer that keeps moments"},
       {"train plan", "tidemark train has no option plan"},
   };
   for (const auto& [arguments, text] : cases) {
@@ -138,6 +133,49 @@ TEST_F(CommandTest, MissingDataNamesTheFileAndWritesNothing) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.output, HasSubstr("train-images-idx3-ubyte"));
   EXPECT_FALSE(std::filesystem::exists(log));
+}
+
+TEST_F(CommandTest, TheDataIsNotWrittenOver) {
+  const std::string text(2000, 'a');
+  folder_.write("text", text);
+  std::filesystem::create_symlink("text", folder_ / "link");
+  for (const char* name : {"text", "link"}) {
+    const Outcome outcome =
+        run_command("train --model gpt --data text:" + (folder_ / "text") + " --batch 1 --json " + (folder_ / name));
+    EXPECT_EQ(outcome.code, 64);
+    EXPECT_THAT(outcome.output, HasSubstr("--json is '" + (folder_ / name) + "', which would take the place of"));
+  }
+  EXPECT_EQ(folder_.read("text"), text);
+}
+
+// Each fails later than the one before it.
+TEST_F(CommandTest, ARunWithoutAStepKeepsTheLogBefore) {
+  const std::string arguments = "train --model mlp --width 8 --image 8 --threads 1 --json " + (folder_ / "log");
+  folder_.write("log", "old");
+  EXPECT_EQ(run_command(arguments + " --momentum 1").code, 64);
+  EXPECT_EQ(run_command(arguments + " --budget 64").code, 2);
+  const Outcome no_session = run_command(arguments + " --budget 4000TiB");
+  EXPECT_EQ(no_session.code, 1);
+  EXPECT_THAT(no_session.output, HasSubstr("cannot map"));
+  const Outcome full = run_command(arguments + " --steps 1", "ulimit -f 0;");
+  EXPECT_EQ(full.code, 1);
+  EXPECT_THAT(full.output, HasSubstr("log: cannot be written: "));
+  EXPECT_EQ(folder_.read("log"), "old");
+  EXPECT_EQ(folder_.count(), 1);
+}
+
+TEST_F(CommandTest, LinesAreWholeOnAFullDisk) {
+  const std::string arguments = "train --model mlp --width 8 --image 8 --threads 1 --steps 50 --json ";
+  const Outcome outcome = run_command(arguments + (folder_ / "log"), "ulimit -f 2;");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("log: cannot be written: "));
+  const std::string text = folder_.read("log");
+  ASSERT_FALSE(text.empty());
+  EXPECT_EQ(text.back(), '\n');
+  const std::vector<Json> lines = read_lines(folder_ / "log");
+  EXPECT_LT(lines.size(), 50u);
+  for (std::size_t i = 0; i < lines.size(); ++i) EXPECT_EQ(lines[i].at("step"), i + 1);
+  EXPECT_THAT(run_command(arguments + "/dev/full").output, HasSubstr("/dev/full: cannot be written: No space left"));
 }
 
 TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {

@@ -1,16 +1,14 @@
 // tidemark plan and simulate as users run them: files, tables, exit codes, messages.
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/core/temporary_folder.h"
 #include "tests/tools/command.h"
 #include "tidemark/scheduler.h"
 
@@ -19,17 +17,14 @@ namespace {
 
 using test::Outcome;
 using test::run_command;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 class PlanCommandTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    dir_ = std::filesystem::temp_directory_path() / ("tidemark-plan-" + std::to_string(getpid()) + "-" +
-                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(dir_);
-    scheduler::write_graph(layers(12), file("graph.json"));
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void SetUp() override { scheduler::write_graph(layers(12), file("graph.json")); }
 
   // Layers forward, and backward ops that read them in reverse.
   static scheduler::Graph layers(int count) {
@@ -57,15 +52,10 @@ class PlanCommandTest : public ::testing::Test {
     return graph;
   }
 
-  std::string file(const std::string& name) const { return (dir_ / name).string(); }
+  std::string file(const std::string& name) const { return folder_ / name; }
   std::string graph() const { return " --graph " + file("graph.json") + " "; }
 
-  static std::string bytes(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  }
-
-  std::filesystem::path dir_;
+  const test::TemporaryFolder folder_;
 };
 
 TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
@@ -86,8 +76,8 @@ TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
 TEST_F(PlanCommandTest, SameSeedSameFile) {
   ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("a.json")).code, 0);
   ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("b.json")).code, 0);
-  EXPECT_FALSE(bytes(file("a.json")).empty());
-  EXPECT_EQ(bytes(file("a.json")), bytes(file("b.json")));
+  EXPECT_FALSE(folder_.read("a.json").empty());
+  EXPECT_EQ(folder_.read("a.json"), folder_.read("b.json"));
 }
 
 TEST_F(PlanCommandTest, SweepNeverRises) {
@@ -127,6 +117,67 @@ TEST_F(PlanCommandTest, SimulatesTheOnlinePolicy) {
   EXPECT_EQ(simulation.cost, plan.cost);
   EXPECT_GT(simulation.recomputed_ops, 0);
   EXPECT_EQ(run_command("simulate" + graph() + "--budget 1KiB").code, 2);
+}
+
+TEST_F(PlanCommandTest, TheGraphIsNotWrittenOver) {
+  const std::string before = folder_.read("graph.json");
+  std::filesystem::create_symlink("graph.json", file("link.json"));
+  std::filesystem::create_hard_link(file("graph.json"), file("hard.json"));
+  for (const char* command : {"plan", "simulate"}) {
+    for (const char* name : {"graph.json", "link.json", "hard.json"}) {
+      const Outcome outcome = run_command(command + graph() + "--budget 80% --out " + file(name));
+      EXPECT_EQ(outcome.code, 64) << outcome.output;
+      EXPECT_THAT(outcome.output,
+                  AllOf(HasSubstr("--out is '" + file(name)), HasSubstr("the input " + file("graph.json"))));
+    }
+  }
+  EXPECT_EQ(
+      run_command("plan --graph /dev/stdin --budget 80% --out " + file("graph.json") + " < " + file("graph.json")).code,
+      64);
+  EXPECT_EQ(folder_.read("graph.json"), before);
+}
+
+TEST_F(PlanCommandTest, ThePlanBeforeStaysWhereTheNewOneCannotBeWritten) {
+  folder_.write("plan.json", "old");
+  const Outcome full = run_command("plan" + graph() + "--budget 80% --out " + file("plan.json"), "ulimit -f 1;");
+  EXPECT_EQ(full.code, 1) << full.output;
+  EXPECT_THAT(full.output, HasSubstr("plan.json: cannot be written: "));
+  EXPECT_EQ(run_command("plan" + graph() + "--budget 1KiB --out " + file("plan.json")).code, 2);
+  EXPECT_EQ(folder_.read("plan.json"), "old");
+  EXPECT_EQ(folder_.count(), 2);
+  // Known before the search for a plan begins.
+  EXPECT_THAT(run_command("plan" + graph() + "--budget 1KiB --out " + file("nowhere/plan.json")).output,
+              HasSubstr("nowhere/plan.json: cannot be written: "));
+}
+
+TEST_F(PlanCommandTest, APlanForStandardOutputGoesThere) {
+  const Outcome outcome = run_command("plan" + graph() + "--budget 80% --out /dev/stdout > " + file("both"));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_THAT(folder_.read("both"), AllOf(StartsWith("{"), HasSubstr("}\nlayers in ")));
+}
+
+TEST_F(PlanCommandTest, AnEmptyGraphTakesNothing) {
+  scheduler::Graph empty;
+  empty.name =
+      "no\tt\x1b[2J\xc2\x9b"
+      "2Jhing";
+  scheduler::write_graph(empty, file("empty.json"));
+  const std::string named = " --graph " + file("empty.json");
+  EXPECT_THAT(run_command("plan" + named + " --budget 60%").output,
+              StartsWith("no?t?[2J?2Jhing in 0 B: +0.000 % cost"));
+  EXPECT_THAT(run_command("simulate" + named + " --budget 60%").output, StartsWith("no?t?[2J?2Jhing in 0 B, online"));
+  const Outcome sweep = run_command("plan" + named + " --sweep --budgets 60%,1KiB");
+  EXPECT_EQ(sweep.code, 0);
+  EXPECT_THAT(sweep.output, AllOf(StartsWith("no?t?[2J?2Jhing: 0 ops"), Not(HasSubstr("inf")), Not(HasSubstr("nan"))));
+  empty.buffers.push_back({1, "", false});
+  scheduler::write_graph(empty, file("empty.json"));
+  EXPECT_THAT(run_command("plan" + named + " --budget 60%").output, HasSubstr("fits in 0 B (0 bytes)"));
+}
+
+TEST_F(PlanCommandTest, NamesDoNotSteerTheTerminal) {
+  EXPECT_THAT(run_command("plan --budget 1 --graph $(printf 'no\\033where')").output,
+              HasSubstr("FileError: no?where: "));
+  EXPECT_THAT(run_command("plan --graph /dev/zero --budget 1").output, HasSubstr("/dev/zero: is a device, not a file"));
 }
 
 TEST_F(PlanCommandTest, WrongUsageAndDamagedFiles) {
