@@ -193,6 +193,13 @@ Advice Advisor::advise(OpId op) {
       track(step, shift_);
     }
     if (!ran) throw std::logic_error("the plan ends before the program");
+    // Where a plan of this step alone ends, it may have to bring back what is kept; nobody would later.
+    if (following_ == nullptr && op + 1 == plan_end_) {
+      const auto last = std::find_if(plan_->steps.rbegin(), plan_->steps.rend(),
+                                     [](const Step& step) { return step.kind == Step::Kind::kRun; });
+      const auto end = static_cast<std::size_t>(plan_->steps.rend() - last);
+      for (; cursor_ < end; ++cursor_) track(plan_->steps[cursor_], shift_);
+    }
     advice.steps = std::span(plan_->steps).subspan(first, cursor_ - first);
     advice.shift = shift_;
     advice.planned = following_ != nullptr && !replanned_;
@@ -346,9 +353,14 @@ bool Advisor::change_plan(OpId op) {
   return false;
 }
 
+// What is recorded. The last op may be there for the program to read its operands when it has run: they are kept.
 Graph Advisor::program(std::span<const BufferId> keep) const {
   Graph graph = graph_;
   graph.keep.assign(keep.begin(), keep.end());
+  const scheduler::Op& last = graph.ops.back();
+  if (last.writes.empty() && last.updates.empty()) {
+    graph.keep.insert(graph.keep.end(), last.reads.begin(), last.reads.end());
+  }
   return graph;
 }
 
@@ -408,7 +420,11 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
     possible = possible && std::none_of(each.writes.begin(), each.writes.end(), lost);
     ran_for_good[op] = ran_for_good[op] || !possible;
     if (!ran_for_good[op]) continue;
-    for (BufferId b : each.writes) gone[static_cast<std::size_t>(b)] = offset_[static_cast<std::size_t>(b)] == kNowhere;
+    for (BufferId buffer : each.writes) {
+      const auto b = static_cast<std::size_t>(buffer);
+      gone[b] = offset_[b] == kNowhere;
+      if (!gone[b] && !released_[b]) graph.keep.push_back(buffer);  // as nothing can bring it back
+    }
     scheduler::Op nothing;
     nothing.name = each.name;
     nothing.phase = each.phase;

@@ -110,13 +110,16 @@ void Engine::restart_if_idle(const AnyOp& op, SourceLocation where) {
 // A plan may discard a settled value and compute it again before its next use; a step that ends earlier than the plan
 // has to bring it back.
 void Engine::bring_back() {
-  std::vector<StorageId> missing;
+  std::vector<StorageId> held;
+  bool missing = false;
   for (StorageId id : tape_.buffer_storage) {
     const Storage& storage = storages_[id];
-    if (!storage.reproducible() && storage.handles > 0 && !storage.resident()) missing.push_back(id);
+    if (storage.reproducible() || storage.handles == 0 || storage.pinned()) continue;
+    held.push_back(id);
+    missing = missing || !storage.resident();
   }
-  if (missing.empty()) return;
-  recorder_.hold(missing, Recorder::HoldFor::kRead, {});
+  if (!missing) return;
+  recorder_.hold(held, Recorder::HoldFor::kRead, {});
   run_recorded();
 }
 

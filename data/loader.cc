@@ -264,7 +264,7 @@ Loader::Iterator Loader::begin() {
 }
 
 Loader::State& Loader::state() const {
-  if (state_ == nullptr) throw Error("[data] the loader was moved from; use the one that it was moved to");
+  if (state_ == nullptr) throw Error("[data] this loader has been moved into another one; use that");
   return *state_;
 }
 
