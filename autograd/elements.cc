@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -43,7 +44,7 @@ bool holds(Number value) {
   } else {
     // Both limits are powers of two, so that a double has them exactly.
     const auto wide = static_cast<double>(value);
-    constexpr double kEnd = 2.0 * static_cast<double>(std::numeric_limits<To>::max() / 2 + 1);
+    constexpr double kEnd = 2.0 * static_cast<double>(std::uint64_t{1} << (std::numeric_limits<To>::digits - 1));
     return wide >= static_cast<double>(std::numeric_limits<To>::min()) && wide < kEnd && wide == std::trunc(wide);
   }
 }
@@ -61,7 +62,7 @@ void convert(const From* from, To* to, std::int64_t count, std::string_view what
         throw Error(absl::StrFormat("[%s] element %d is %s, which %s does not hold; use a floating-point type (at %s)",
                                     what, i, absl::StrCat(+value), name<To>(), to_string(where)));
       }
-      to[i] = static_cast<To>(value);
+      to[i] = static_cast<To>(value);  // NOLINT(bugprone-signed-char-misuse): a number, not a character
     }
   }
 }

@@ -327,9 +327,7 @@ HWY_FLATTEN void binary_accumulate(std::int64_t count, std::int64_t columns, Row
             HWY_ATTR { return times(g_at(d, row, column), SlopeOf::of(d, row, column, a_at, b_at)); },
         sums);
   };
-  if constexpr (SlopeOf::kConstant) {
-    add(Each(a), Each(b));
-  } else if (operand == 0 ? !b.first.repeated : !a.first.repeated) {
+  if (SlopeOf::kConstant || (operand == 0 ? !b.first.repeated : !a.first.repeated)) {
     add(Each(a), Each(b));
   } else if constexpr (operand == 0) {
     add(Each(a), Repeated(b));
