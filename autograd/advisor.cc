@@ -491,9 +491,9 @@ std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId
   return result;
 }
 
-void Advisor::end(const Graph* program, std::span<const BufferId> buffers) {
-  if (program != nullptr && program->ops.size() > 1) {
-    KnownStep& known = known_.ran(signatures_, *program);
+void Advisor::end(const std::function<Graph()>& program, std::span<const BufferId> buffers) {
+  if (program && signatures_.size() > 1) {
+    KnownStep& known = known_.ran(signatures_, program);
     for (std::size_t k = 0; k < known.inputs.size(); ++k) {
       const BufferId buffer = buffers[static_cast<std::size_t>(known.inputs[k])];
       for (std::size_t i = 0; i < carried_.size(); ++i) {

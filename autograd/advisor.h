@@ -83,9 +83,9 @@ class Advisor {
   // From when it is next resident, the buffer stays so until it is released.
   void pin(BufferId buffer);
   bool follows_plan() const { return plan_ != nullptr; }
-  // The step is over. `program` is what was recorded, whole, with buffers in the order of first use, each of which is
-  // `buffers[i]` of the graph; it is known from now on. nullptr: the step broke off.
-  void end(const scheduler::Graph* program, std::span<const BufferId> buffers);
+  // The step is over. `program` gives what was recorded, whole, with buffers in the order of first use, each of which
+  // is `buffers[i]` of the graph; it is known from now on. Empty: the step broke off.
+  void end(const std::function<scheduler::Graph()>& program, std::span<const BufferId> buffers);
 
   // Of the plans that this step has followed.
   struct Costs {

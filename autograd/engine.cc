@@ -164,7 +164,7 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, S
   complete_ = true;
   if (!advisor_.begun()) begin_step();
   enter_inputs();
-  carry_out(advisor_.plan_rest(kept_buffers()).steps, 0);
+  carry_out(advisor_.plan_rest(kept_buffers(tape_.graph)).steps, 0);
   if (!advisor_.follows_plan()) start_over();
   run_recorded();
   lifetimes_.settle(
@@ -295,7 +295,7 @@ bool Engine::start_over() {
   for (OpId op = 0; op < tape_.executed; ++op) {
     ran_for_good[static_cast<std::size_t>(op)] = tape_.graph.ops[op].once;
   }
-  const auto inputs = advisor_.plan_again(kept_buffers(), ran_for_good);
+  const auto inputs = advisor_.plan_again(kept_buffers(tape_.graph), ran_for_good);
   if (!inputs) return false;
   ++started_over_;
   std::vector<Storages::Target> targets;
@@ -316,12 +316,12 @@ bool Engine::start_over() {
   return true;
 }
 
-std::vector<BufferId> Engine::kept_buffers() const {
+std::vector<BufferId> Engine::kept_buffers(const scheduler::Graph& graph) const {
   std::vector<BufferId> kept;
   for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
     const Storage& storage = storages_[tape_.buffer_storage[b]];
     if (storage.reproducible()) continue;
-    if (tape_.graph.buffers[b].pinned || storage.handles + storage.reads > 0) kept.push_back(static_cast<BufferId>(b));
+    if (graph.buffers[b].pinned || storage.handles + storage.reads > 0) kept.push_back(static_cast<BufferId>(b));
   }
   return kept;
 }

@@ -130,7 +130,7 @@ class Engine {
   // Where nothing goes on from what is in memory: all that is recorded is planned from the step's start, and what has
   // run runs again. False where there is no such plan.
   bool start_over();
-  std::vector<BufferId> kept_buffers() const;
+  std::vector<BufferId> kept_buffers(const scheduler::Graph& graph) const;
   // What the program holds and what was computed from these storages settles or expires before they change. At the end
   // of a step everything else does too, but for what waits for a backward pass.
   void settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what, SourceLocation where);
@@ -159,8 +159,9 @@ class Engine {
   [[noreturn]] void refuse(const scheduler::Shortage& shortage, SourceLocation where);
   std::string pinned_by_category(const scheduler::Shortage& shortage) const;
   void keep_what_is_held(scheduler::Graph& graph) const;
-  scheduler::Graph room_graph(std::vector<BufferId>& buffers) const;
-  scheduler::Graph real_graph(const Tape& tape) const;
+  std::vector<BufferId> used_buffers() const;
+  scheduler::Graph room_graph(std::span<const BufferId> buffers) const;
+  scheduler::Graph real_graph(scheduler::Graph graph) const;
 
   Session& session_;
   SessionOptions options_;

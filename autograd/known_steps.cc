@@ -213,7 +213,7 @@ KnownSteps::Found KnownSteps::plan_rest(KnownStep& step, const Graph& graph, std
   return {&step.rests.front().plan, true};
 }
 
-KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const Graph& graph) {
+KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const std::function<Graph()>& graph) {
   auto step =
       std::find_if(steps_.begin(), steps_.end(), [&](const KnownStep& each) { return each.signatures == signatures; });
   if (step != steps_.end()) {
@@ -221,11 +221,11 @@ KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const G
   } else {
     KnownStep made;
     made.signatures = signatures;
-    made.graph = graph;
+    made.graph = graph();
     made.id = next_id_++;
-    const std::vector<bool> made_by_ops = written(graph);
-    for (std::size_t b = 0; b < graph.buffers.size(); ++b) {
-      if (!made_by_ops[b] && graph.buffers[b].bytes > 0) made.inputs.push_back(static_cast<BufferId>(b));
+    const std::vector<bool> made_by_ops = written(made.graph);
+    for (std::size_t b = 0; b < made.graph.buffers.size(); ++b) {
+      if (!made_by_ops[b] && made.graph.buffers[b].bytes > 0) made.inputs.push_back(static_cast<BufferId>(b));
     }
     made.keys.resize(made.inputs.size(), 0);
     steps_.push_front(std::move(made));

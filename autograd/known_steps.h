@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -62,8 +63,8 @@ class KnownSteps {
   // remembered: a step of which only the rest has a plan asks the same in every round.
   std::optional<scheduler::Plan> make_plan(const scheduler::Graph& graph, std::int64_t room,
                                            const std::optional<scheduler::Start>& start);
-  // The step ran to its end just now; known by its signatures from then on.
-  KnownStep& ran(const std::vector<std::uint64_t>& signatures, const scheduler::Graph& graph);
+  // The step ran to its end just now; known by its signatures from then on. `graph` is called where it was not before.
+  KnownStep& ran(const std::vector<std::uint64_t>& signatures, const std::function<scheduler::Graph()>& graph);
   const Planning& planning() const { return planning_; }
 
  private:

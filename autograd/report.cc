@@ -71,16 +71,20 @@ void Engine::keep_what_is_held(scheduler::Graph& graph) const {
   }
 }
 
-// The graph as the advisor knows it again: buffers in the order of first use, without those that no op uses.
-// `buffers`: by its buffers, those of the tape.
-scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
-  scheduler::Graph graph = tape_.graph;
-  graph.name = absl::StrCat("step ", keys_.step + 1);
-  graph.keep = kept_buffers();
-  buffers.assign(static_cast<std::size_t>(tape_.wire_count), kNone);
+// Buffers of the tape in the order of first use, without those that no op uses.
+std::vector<BufferId> Engine::used_buffers() const {
+  std::vector<BufferId> buffers(static_cast<std::size_t>(tape_.wire_count), kNone);
   for (std::size_t b = 0; b < tape_.wires.size(); ++b) {
     if (tape_.wires[b] != kNone) buffers[static_cast<std::size_t>(tape_.wires[b])] = static_cast<BufferId>(b);
   }
+  return buffers;
+}
+
+// The graph as the advisor knows it again, with these buffers in place of the tape's.
+scheduler::Graph Engine::room_graph(std::span<const BufferId> buffers) const {
+  scheduler::Graph graph = tape_.graph;
+  graph.name = absl::StrCat("step ", keys_.step + 1);
+  graph.keep = kept_buffers(graph);
   if (!options_.budget) keep_what_is_held(graph);
   // What has settled is not computed again, as what it was computed from may change: to a plan that is an update.
   const auto settled = [&](BufferId buffer) {
@@ -113,13 +117,12 @@ scheduler::Graph Engine::room_graph(std::vector<BufferId>& buffers) const {
 }
 
 // As people see it: what lies in the pinned zone has its bytes, and what the step does not read is there as well.
-scheduler::Graph Engine::real_graph(const Tape& tape) const {
-  scheduler::Graph graph = tape.graph;
+scheduler::Graph Engine::real_graph(scheduler::Graph graph) const {
   graph.name = absl::StrCat("step ", keys_.step + 1);
-  graph.keep = kept_buffers();
-  for (std::size_t b = 0; b < tape.buffer_storage.size(); ++b) {
+  graph.keep = kept_buffers(graph);
+  for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
     if (graph.buffers[b].pinned)
-      graph.buffers[b].bytes = core::Extents::round_up(storages_[tape.buffer_storage[b]].bytes);
+      graph.buffers[b].bytes = core::Extents::round_up(storages_[tape_.buffer_storage[b]].bytes);
   }
   for (const Storage& storage : storages_.all()) {
     if (storage.reproducible() || !storage.resident() || storage.buffer != kNone) continue;
@@ -130,7 +133,7 @@ scheduler::Graph Engine::real_graph(const Tape& tape) const {
 
 scheduler::Graph Engine::graph() const {
   const Tape& tape = tape_.empty() ? last_tape_ : tape_;
-  scheduler::Graph graph = tape_.empty() ? last_tape_.graph : real_graph(tape_);
+  scheduler::Graph graph = tape_.empty() ? last_tape_.graph : real_graph(tape_.graph);
   for (const Node& node : tape.nodes) {
     if (node.op != kNone && node.where.line > 0)
       absl::StrAppend(&graph.ops[node.op].name, " at ", to_string(node.where));
@@ -213,7 +216,7 @@ void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
   std::int64_t needed = shortage.needed;
   BudgetError::Needed figure = BudgetError::Needed::kAtLeast;
   std::optional<Advisor::Smallest> smallest;
-  if (options_.budget && shortage.op != kNone) smallest = advisor_.smallest_room(kept_buffers(), complete_);
+  if (options_.budget && shortage.op != kNone) smallest = advisor_.smallest_room(kept_buffers(tape_.graph), complete_);
   if (smallest) smallest->room += storages_.pinned_end();
   if (smallest && smallest->whole && smallest->room > *options_.budget) {
     needed = smallest->room;

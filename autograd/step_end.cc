@@ -125,12 +125,13 @@ void Engine::bring_back() {
 
 void Engine::end_generation() {
   bring_back();
-  std::vector<BufferId> buffers;
-  const scheduler::Graph room = room_graph(buffers);
-  tape_.graph = real_graph(tape_);
   account_.followed(advisor_.costs());
+  const std::vector<BufferId> used = used_buffers();
   const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
-  advisor_.end(whole ? &room : nullptr, buffers);
+  std::function<scheduler::Graph()> room;
+  if (whole) room = [&] { return room_graph(used); };
+  advisor_.end(room, used);
+  tape_.graph = real_graph(std::move(tape_.graph));
   lifetimes_.make_numbers([&](const Handle* handle) {
     const Meta plain = Meta::plain(handle->meta.shape, handle->meta.dtype);
     auto elements = std::make_unique<std::byte[]>(static_cast<std::size_t>(plain.bytes));
@@ -178,7 +179,7 @@ void Engine::abandon_step(const std::string& reason) {
   }
   lifetimes_.lose_computed(text);
   account_.abandon_step();
-  tape_.graph = real_graph(tape_);
+  tape_.graph = real_graph(std::move(tape_.graph));
   advisor_.end(nullptr, {});
   sweep();
 }

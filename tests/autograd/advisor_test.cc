@@ -69,7 +69,7 @@ class Program {
     whole.buffers.resize(chain.graph.buffers.size());
     std::vector<BufferId> buffers;
     for (std::size_t b = 0; b < whole.buffers.size(); ++b) buffers.push_back(static_cast<BufferId>(b));
-    advisor_.end(&whole, buffers);
+    advisor_.end([&] { return whole; }, buffers);
     graph_ = {};
     signatures_.clear();
   }
