@@ -26,15 +26,8 @@ auto number(T value) {
   }
 }
 
-template <class T>
-constexpr const char* name() {
-  if (std::is_same_v<T, F16>) return "f16";
-  if (std::is_floating_point_v<T>) return sizeof(T) == 4 ? "float" : "double";
-  constexpr const char* kSigned[] = {"int8_t", "int16_t", "int32_t", "int64_t"};
-  constexpr const char* kUnsigned[] = {"uint8_t", "uint16_t", "uint32_t", "uint64_t"};
-  constexpr int kSize = sizeof(T) == 1 ? 0 : sizeof(T) == 2 ? 1 : sizeof(T) == 4 ? 2 : 3;
-  return std::is_signed_v<T> ? kSigned[kSize] : kUnsigned[kSize];
-}
+constexpr const char* kNames[] = {"f16",      "float",   "double",   "int8_t",  "uint8_t", "int16_t",
+                                  "uint16_t", "int32_t", "uint32_t", "int64_t", "uint64_t"};
 
 // Whether the integer type To has this number.
 template <class To, class Number>
@@ -60,7 +53,8 @@ void convert(const From* from, To* to, std::int64_t count, std::string_view what
     } else {
       if (!holds<To>(value)) {
         throw Error(absl::StrFormat("[%s] element %d is %s, which %s does not hold; use a floating-point type (at %s)",
-                                    what, i, absl::StrCat(+value), name<To>(), to_string(where)));
+                                    what, i, absl::StrCat(+value), kNames[static_cast<int>(element_type<To>())],
+                                    to_string(where)));
       }
       to[i] = static_cast<To>(value);  // NOLINT(bugprone-signed-char-misuse): a number, not a character
     }
