@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <string>
 #include <typeinfo>
 
@@ -146,6 +147,7 @@ void rethrow_at(std::string_view op, SourceLocation where) {
   try {
     throw;
   } catch (const dnnl::error& error) {
+    if (error.status == dnnl_out_of_memory) throw std::bad_alloc();
     throw Error(absl::StrCat(name, "oneDNN refuses it: ", error.what(), place));
   } catch (const Error& error) {
     std::string text = error.what();

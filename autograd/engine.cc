@@ -38,6 +38,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
 Engine::~Engine() = default;
 
 void Engine::check_thread(std::string_view what, SourceLocation where) const {
+  if (half_done_) throw Error(*ended_);
   const auto fail = [&](const char* text) {
     throw Error(absl::StrCat("[", std::string(what), "] ", text, " (at ", to_string(where), ")"));
   };
@@ -54,12 +55,38 @@ void Engine::check_call(std::string_view what, SourceLocation where) const {
   const auto fail = [&](const std::string& text) {
     throw Error(absl::StrCat("[", std::string(what), "] ", text, " (at ", to_string(where), ")"));
   };
-  if (!ended_.empty()) fail(ended_);
+  if (ended_) fail(ended_->what());
   if (busy_) {
     const std::string_view running = replay_.running();
     fail(absl::StrCat("it was called from inside ",
                       running.empty() ? "an op's prepare" : absl::StrCat("the kernel of ", std::string(running)),
                       ", which may only use what it is given"));
+  }
+}
+
+void Engine::end_without_memory(std::string_view what, SourceLocation where) {
+  half_done_ = true;
+  ended_ = no_memory_;
+  try {
+    ended_ =
+        Error(absl::StrCat("[", std::string(what), "] the session has ended: the system had no memory left (at ",
+                           to_string(where), "), and what was under way is half done. Nothing of this session can ",
+                           "be used any more: go on from a checkpoint in a new one, with a smaller budget or batch"));
+  } catch (const std::bad_alloc&) {
+    // There is not even the memory for that text.
+  }
+  throw Error(*ended_);
+}
+
+void Engine::bury() noexcept {
+  try {
+    if (std::exchange(any_dead_, false)) lifetimes_.bury();
+    let_go();
+  } catch (const std::bad_alloc&) {
+    half_done_ = true;
+    ended_ = no_memory_;
+  } catch (const std::exception&) {
+    // The call's own exception says more.
   }
 }
 
@@ -82,7 +109,6 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
                                   SourceLocation where) {
   std::vector<Tensor> outputs;
   {
-    const Busy busy(busy_);
     restart_if_idle(*op, where);
     let_go();
     check_owners(inputs, op->name(), where);
@@ -116,7 +142,6 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
 }
 
 void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
-  const Busy busy(busy_);
   let_go();
   std::vector<ValueId> values;
   check_owners(losses, "backward", where);
@@ -189,6 +214,8 @@ void Engine::run(OpId op) {
     advice = advisor_.advise(op);
     if (advice.shortage && start_over()) advice = advisor_.advise(op);
     carry_out(advice.steps, advice.shift);
+  } catch (const std::bad_alloc&) {
+    throw;  // the session ends
   } catch (const std::exception& error) {
     abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
     throw;
@@ -326,17 +353,30 @@ std::vector<BufferId> Engine::kept_buffers(const scheduler::Graph& graph) const 
   return kept;
 }
 
-void Engine::handle_died(Handle* handle) {
-  lifetimes_.died(handle);
-  if (busy_) return;
-  const Busy busy(busy_);
-  let_go();
+void Engine::handle_died(Handle* handle) noexcept {
+  if (half_done_) return;  // it goes with the session
+  if (busy_ && std::uncaught_exceptions() > unwinding_) {
+    any_dead_ = true;
+    return;
+  }
+  try {
+    lifetimes_.died(handle);
+    if (busy_) return;
+    const Busy busy(*this);
+    let_go();
+  } catch (const std::bad_alloc&) {
+    half_done_ = true;
+    ended_ = no_memory_;
+  } catch (const std::exception&) {
+    // The step is abandoned by then, and whoever uses a value of it is told why.
+  }
 }
 
 void Engine::zero_grad(Handle* leaf) {
   graded_.erase(std::remove(graded_.begin(), graded_.end(), leaf), graded_.end());
   if (Handle* grad = std::exchange(leaf->grad, nullptr)) {
-    if (--grad->refs == 0) handle_died(grad);
+    lifetimes_.release(grad);
+    let_go();
   }
 }
 

@@ -12,14 +12,17 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -39,19 +42,6 @@
 
 namespace tidemark::detail {
 
-// While one lives, the engine is inside a call.
-class Busy {
- public:
-  explicit Busy(bool& busy) : busy_(busy), before_(std::exchange(busy, true)) {}
-  ~Busy() { busy_ = before_; }
-  Busy(const Busy&) = delete;
-  Busy& operator=(const Busy&) = delete;
-
- private:
-  bool& busy_;
-  bool before_;
-};
-
 class Engine {
  public:
   Engine(Session& session, const SessionOptions& options);
@@ -61,10 +51,32 @@ class Engine {
 
   const SessionOptions& options() const { return options_; }
   Session& session() { return session_; }
-  // Throws Error on any thread but the session's own, and in a process forked since.
+  // Throws Error on any thread but the session's own, in a process forked since, and where memory ran out in a call.
   void check_thread(std::string_view what, SourceLocation where) const;
   // Throws Error inside an op and where the session has ended, too.
   void check_call(std::string_view what, SourceLocation where) const;
+  // Every call of the program goes through here: checks it, and does `work`. Where the system has no more memory in the
+  // middle of it (bad_alloc), what was under way is half done: the session ends.
+  template <class Work>
+  std::invoke_result_t<Work> call(std::string_view what, SourceLocation where, Work&& work) {
+    check_call(what, where);
+    const Busy busy(*this);
+    try {
+      if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
+        work();
+        if (half_done_) throw std::bad_alloc();  // in a destructor, which could not say so
+      } else {
+        std::invoke_result_t<Work> result = work();
+        if (half_done_) throw std::bad_alloc();
+        return result;
+      }
+    } catch (const std::bad_alloc&) {
+      end_without_memory(what, where);
+    } catch (...) {
+      bury();
+      throw;
+    }
+  }
   // Called when the session ends, while its memory is still there.
   std::list<std::function<void()>>& endings() { return endings_; }
 
@@ -72,7 +84,8 @@ class Engine {
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                             SourceLocation where);
   void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where);
-  void handle_died(Handle* handle);
+  // From destructors.
+  void handle_died(Handle* handle) noexcept;
   void zero_grad(Handle* leaf);
   std::int64_t step() const { return keys_.step; }
   void set_step(std::int64_t step);
@@ -98,15 +111,14 @@ class Engine {
   // A leaf that a loader's thread fills: `pause` is called before its bytes are moved.
   Tensor new_batch(const Meta& meta, SourceLocation where);
   StorageId new_slot(std::int64_t bytes, std::function<void()> pause, SourceLocation where);
-  void free_slot(StorageId storage);
   void* slot_data(StorageId storage);
   bool stays_in_place(StorageId storage) const;
   // The handle's bytes and those of `back` change places; values computed from the former settle or expire. Where the
   // former bytes are still wanted, by the program or by a backward pass, they stay as they are: returns a new handle on
   // `back` instead, and `back` becomes a new storage.
   Handle* exchange_batch(Handle* front, StorageId& back, std::function<void()> pause, SourceLocation where);
-  // The batch that a loader leaves behind belongs to the program.
-  void release_batch(Handle* front);
+  // For destructors: the loader goes, and the batch that it leaves behind belongs to the program.
+  void free_slots(Handle* front, StorageId back) noexcept;
 
   // --- report.cc
   Report report() const;
@@ -115,7 +127,30 @@ class Engine {
   scheduler::Graph graph() const;
 
  private:
+  // While one lives, the engine is inside a call.
+  class Busy {
+   public:
+    explicit Busy(Engine& engine)
+        : engine_(engine),
+          busy_(std::exchange(engine.busy_, true)),
+          unwinding_(std::exchange(engine.unwinding_, std::uncaught_exceptions())) {}
+    ~Busy() {
+      engine_.busy_ = busy_;
+      engine_.unwinding_ = unwinding_;
+    }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    Engine& engine_;
+    bool busy_;
+    int unwinding_;
+  };
+
   // --- engine.cc
+  [[noreturn]] void end_without_memory(std::string_view what, SourceLocation where);
+  // Handles that died while an exception left a call.
+  void bury() noexcept;
   void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
   void run_recorded();
   void run(OpId op);
@@ -154,6 +189,7 @@ class Engine {
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);
   void store_number(Handle* handle, SourceLocation where);
+  void release_batch(Handle* front);
 
   // --- report.cc
   [[noreturn]] void refuse(const scheduler::Shortage& shortage, SourceLocation where);
@@ -182,11 +218,16 @@ class Engine {
   Replay replay_;
   KeySequence keys_;
   std::unordered_set<std::string> texts_;
+  // Made beforehand, for when there is no memory for a better one.
+  const Error no_memory_{"the session has ended: the system had no memory left in the middle of a call"};
 
   // What is under way.
   bool busy_ = false;                  // inside a call: what ends is taken back when it is over
+  int unwinding_ = 0;                  // exceptions that were on their way when the call began
+  bool any_dead_ = false;              // handles without a reference wait for bury()
   bool updating_ = false;              // what is recorded belongs to the end of the step
-  std::string ended_;                  // why no call is possible any more
+  std::optional<Error> ended_;         // why no call is possible any more
+  bool half_done_ = false;             // memory ran out in a call: nothing here is to be relied on
   bool complete_ = false;              // nothing but updates is expected after what is recorded
   int started_over_ = 0;               // in this step
   std::vector<StorageId> carried_;     // as the advisor counts them

@@ -4,9 +4,9 @@
 
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "autograd/lifetimes.h"
 #include "autograd/recorder.h"
 
@@ -42,8 +42,8 @@ class GradientPass {
   SourceLocation where_;
   std::vector<bool> reached_;
   std::vector<Handle*> leaves_;
-  absl::flat_hash_map<ValueId, ValueId> grads_;  // of forward values
-  absl::flat_hash_map<StorageId, int> shares_;   // how many targets share a gradient's bytes
+  std::unordered_map<ValueId, ValueId> grads_;  // of forward values
+  std::unordered_map<StorageId, int> shares_;   // how many targets share a gradient's bytes
 };
 
 }  // namespace tidemark::detail

@@ -6,9 +6,9 @@
 #include <chrono>
 #include <string>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "core/extents.h"
 #include "tidemark/error.h"
@@ -102,7 +102,7 @@ std::int64_t KnownSteps::predicted() const {
   const std::size_t size = history_.size();
   std::int64_t next = -1;
   std::size_t most = 0;
-  absl::flat_hash_map<std::int64_t, std::size_t> votes;
+  std::unordered_map<std::int64_t, std::size_t> votes;
   for (std::size_t at = 1; at < size; ++at) {
     std::size_t alike = 0;
     while (alike < std::min(at, kMostAlike) && history_[at - 1 - alike] == history_[size - 1 - alike]) ++alike;

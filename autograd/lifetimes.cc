@@ -1,22 +1,28 @@
 #include "autograd/lifetimes.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
-
-#include "absl/container/flat_hash_set.h"
 
 namespace tidemark::detail {
 
 Lifetimes::~Lifetimes() {
   for (Value& value : tape_.values) {
-    Handle* leaf = value.leaf;
-    if (leaf == nullptr || --leaf->refs > 0) continue;
-    // The program has let go of this leaf, and the tape was its last holder.
-    if (leaf->grad != nullptr && --leaf->grad->refs == 0) erase(leaf->grad);
-    erase(leaf);
+    if (value.leaf != nullptr) --value.leaf->refs;
+  }
+  // Where the program has let go of a handle, the tape was its last holder, or the session had ended before.
+  for (Handle* list : {computed_, stored_, others_}) {
+    for (Handle* handle = list; handle != nullptr; handle = handle->next) {
+      if (handle->refs == 0 && handle->grad != nullptr) --std::exchange(handle->grad, nullptr)->refs;
+    }
   }
   for (Handle* list : {computed_, stored_, others_}) {
-    for (Handle* handle = list; handle != nullptr; handle = handle->next) handle->engine = nullptr;
+    for (Handle* handle = list; handle != nullptr;) {
+      Handle* next = handle->next;
+      handle->engine = nullptr;
+      if (handle->refs == 0) delete handle;
+      handle = next;
+    }
   }
 }
 
@@ -124,6 +130,19 @@ void Lifetimes::died(Handle* handle) {
   erase(handle);
 }
 
+void Lifetimes::bury() {
+  for (Handle* const* list : {&computed_, &stored_, &others_}) {
+    for (Handle* handle = *list; handle != nullptr;) {
+      if (handle->refs > 0) {
+        handle = handle->next;
+      } else {
+        died(handle);
+        handle = *list;  // others may have gone with it
+      }
+    }
+  }
+}
+
 void Lifetimes::drop_use(NodeId first) {
   std::vector<NodeId> unused = {first};
   while (!unused.empty()) {
@@ -174,7 +193,7 @@ std::vector<StorageId> Lifetimes::take_ended() {
 
 std::vector<StorageId> Lifetimes::begin_settling(std::span<Handle* const> handles) {
   std::vector<StorageId> settled;
-  absl::flat_hash_set<StorageId> known;
+  std::unordered_set<StorageId> known;
   for (const Handle* handle : handles) {
     const StorageId id = tape_.values[handle->value].storage;
     if (!storages_[id].reproducible() || !known.insert(id).second) continue;

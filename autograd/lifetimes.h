@@ -35,6 +35,7 @@ class Lifetimes {
   Handle* handle_for(ValueId value);
   void release(Handle* handle);  // one reference less
   void died(Handle* handle);     // no reference is left
+  void bury();                   // died() for all that have none
   // A number that has to lie in memory: its bytes are in `storage` from now on.
   void store_number(Handle* handle, StorageId storage);
   // Called with what the program holds and the tape of this step computes, the newest first.

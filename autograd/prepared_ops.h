@@ -5,8 +5,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 
-#include "absl/container/flat_hash_map.h"
 #include "compute/machine.h"
 #include "tidemark/op.h"
 
@@ -22,7 +22,7 @@ class PreparedOps {
 
  private:
   compute::Machine& machine_;
-  absl::flat_hash_map<std::string, std::shared_ptr<const Prepared>> known_;
+  std::unordered_map<std::string, std::shared_ptr<const Prepared>> known_;
   std::deque<std::string> order_;  // the oldest go first
 };
 

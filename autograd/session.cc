@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -36,9 +37,13 @@ Session::Session(SessionOptions options) : siblings_(of_this_thread()) {
   if (options.threads < 0 || options.threads > 1024) {
     throw Error(absl::StrCat("threads must be 1 to 1024, or 0 for every CPU of this process; not ", options.threads));
   }
-  engine_ = std::make_unique<detail::Engine>(*this, options);
-  const std::lock_guard lock(siblings_->mutex);
-  siblings_->living.push_back(this);
+  try {
+    engine_ = std::make_unique<detail::Engine>(*this, options);
+    const std::lock_guard lock(siblings_->mutex);
+    siblings_->living.push_back(this);
+  } catch (const std::bad_alloc&) {
+    throw Error("[Session] the system has no memory for a session; give the process more (ulimit -v)");
+  }
 }
 
 Session::~Session() {
@@ -78,11 +83,12 @@ std::int64_t Session::step(SourceLocation where) const {
 }
 
 void Session::set_step(std::int64_t step, SourceLocation where) {
-  engine_->check_call("set_step", where);
-  if (step < 0) {
-    throw Error(absl::StrCat("[set_step] the number of steps cannot be ", step, " (at ", to_string(where), ")"));
-  }
-  engine_->set_step(step);
+  engine_->call("set_step", where, [&] {
+    if (step < 0) {
+      throw Error(absl::StrCat("[set_step] the number of steps cannot be ", step, " (at ", to_string(where), ")"));
+    }
+    engine_->set_step(step);
+  });
 }
 
 std::int64_t smallest_budget(SessionOptions options, const std::function<void()>& program) {
@@ -121,13 +127,13 @@ namespace detail {
 
 std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,
                              std::span<const Tensor> gradients, SourceLocation where) {
-  session.engine().check_call("step", where);
-  return session.engine().check_gradients(op, gradients, where);
+  Engine& engine = session.engine();
+  return engine.call("step", where, [&] { return engine.check_gradients(op, gradients, where); });
 }
 
 void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where) {
-  session.engine().check_call("step", where);
-  session.engine().optimizer_step(updates, where);
+  Engine& engine = session.engine();
+  engine.call("step", where, [&] { engine.optimizer_step(updates, where); });
 }
 
 struct SessionTie::Impl {
@@ -175,16 +181,17 @@ BatchSlot::BatchSlot(Session& session, const Shape& shape, DType dtype, std::fun
   Engine& engine = session.engine();
   const Meta meta = plain_meta("data", shape, dtype, where);
   impl_->pause = std::move(pause);
-  impl_->front = engine.new_batch(meta, where);
-  impl_->back = engine.new_slot(meta.bytes, impl_->pause, where);
+  engine.call("data", where, [&] {
+    impl_->front = engine.new_batch(meta, where);
+    impl_->back = engine.new_slot(meta.bytes, impl_->pause, where);
+  });
 }
 
 BatchSlot::~BatchSlot() {
   if (impl_ == nullptr) return;
   Handle* front = Access::handle(impl_->front);
   if (front->engine == nullptr) return;
-  front->engine->release_batch(front);
-  front->engine->free_slot(impl_->back);
+  front->engine->free_slots(front, impl_->back);
 }
 
 BatchSlot::BatchSlot(BatchSlot&&) noexcept = default;
@@ -193,8 +200,10 @@ void* BatchSlot::back() const { return impl_->engine().slot_data(impl_->back); }
 bool BatchSlot::back_stays() const { return impl_->engine().stays_in_place(impl_->back); }
 
 Tensor BatchSlot::exchange(SourceLocation where) {
-  Handle* front = impl_->engine().exchange_batch(Access::handle(impl_->front), impl_->back, impl_->pause, where);
-  impl_->front = Access::adopt(front);
+  Engine& engine = impl_->engine();
+  impl_->front = engine.call("data", where, [&] {
+    return Access::adopt(engine.exchange_batch(Access::handle(impl_->front), impl_->back, impl_->pause, where));
+  });
   return impl_->front;
 }
 

@@ -1,9 +1,9 @@
 // Where a step ends, and what outlives it: see engine.h.
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "autograd/engine.h"
 
@@ -20,7 +20,7 @@ constexpr std::size_t kLongStretch = 256;
 
 // By node: which of the storages that are about to change it was computed from; kNone: from none of them.
 std::vector<StorageId> Engine::causes(std::span<const StorageId> changed) const {
-  const absl::flat_hash_set<StorageId> changing(changed.begin(), changed.end());
+  const std::unordered_set<StorageId> changing(changed.begin(), changed.end());
   std::vector<StorageId> cause(tape_.nodes.size(), kNone);
   for (std::size_t n = 0; n < tape_.nodes.size(); ++n) {
     const Node& node = tape_.nodes[n];

@@ -16,9 +16,9 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "memory/arena.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
@@ -124,7 +124,7 @@ class Storages {
   std::int64_t next_sequence_ = 0;
   std::int64_t pinned_end_ = 0;
   bool pages_given_back_ = false;
-  absl::flat_hash_map<StorageId, std::function<void()>> pauses_;
+  std::unordered_map<StorageId, std::function<void()>> pauses_;
 };
 
 }  // namespace tidemark::detail

@@ -30,7 +30,6 @@ Engine& engine_of(Handle* handle, std::string_view what, SourceLocation where) {
   if (handle->engine == nullptr) {
     throw Error(absl::StrCat("[", std::string(what), "] the tensor's session has ended (at ", to_string(where), ")"));
   }
-  handle->engine->check_call(what, where);
   return *handle->engine;
 }
 
@@ -57,26 +56,22 @@ void retain(Handle* handle) {
 void release(Handle* handle) {
   if (handle == nullptr || --handle->refs > 0) return;
   if (handle->engine != nullptr) {
-    try {
-      handle->engine->handle_died(handle);
-    } catch (const std::exception&) {
-      // Called from destructors. The step is abandoned by then, and whoever uses a value of it is told why.
-    }
+    handle->engine->handle_died(handle);
   } else {
     release(handle->grad);
     delete handle;
   }
 }
 
-// Of the current session, for a call that makes a leaf.
-Engine& current_engine(std::string_view what, SourceLocation where) {
+// Of the current session.
+Tensor new_leaf(const Meta& meta, Category category, std::string_view name, std::string_view what,
+                SourceLocation where) {
   Engine& engine = Session::current().engine();
-  engine.check_call(what, where);
-  return engine;
+  return engine.call(what, where, [&] { return engine.new_leaf(meta, category, name, where); });
 }
 
 Tensor new_leaf(const Meta& meta, std::string_view what, SourceLocation where) {
-  return current_engine(what, where).new_leaf(meta, Category::kBatch, "", where);
+  return new_leaf(meta, Category::kBatch, "", what, where);
 }
 
 Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t count, SourceLocation where) {
@@ -87,7 +82,7 @@ Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t
   }
   Tensor out = new_leaf(meta, "tensor", where);
   Engine& engine = Session::current().engine();
-  if (!engine.options().dry_run) {
+  if (!engine.options().dry_run && count > 0) {
     std::memcpy(engine.leaf_data(Access::handle(out)), elements, count * static_cast<std::size_t>(size_of(dtype)));
   }
   return out;
@@ -141,7 +136,8 @@ std::int64_t Tensor::size(int dim, SourceLocation where) const {
 
 bool Tensor::is_resident(SourceLocation where) const {
   Handle* handle = checked(*this, "is_resident", where);
-  return engine_of(handle, "is_resident", where).is_resident(handle);
+  Engine& engine = engine_of(handle, "is_resident", where);
+  return engine.call("is_resident", where, [&] { return engine.is_resident(handle); });
 }
 
 Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
@@ -150,7 +146,8 @@ Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
     throw Error(absl::StrCat("[set_requires_grad] only f32 values have gradients, this one is ",
                              to_string(handle->meta.dtype), " (at ", to_string(where), ")"));
   }
-  engine_of(handle, "set_requires_grad", where).set_requires_grad(handle, on, where);
+  Engine& engine = engine_of(handle, "set_requires_grad", where);
+  engine.call("set_requires_grad", where, [&] { engine.set_requires_grad(handle, on, where); });
   return *this;
 }
 
@@ -161,7 +158,8 @@ Tensor Tensor::grad(SourceLocation where) const {
 
 void Tensor::zero_grad(SourceLocation where) {
   Handle* handle = leaf(*this, "zero_grad", where);
-  engine_of(handle, "zero_grad", where).zero_grad(handle);
+  Engine& engine = engine_of(handle, "zero_grad", where);
+  engine.call("zero_grad", where, [&] { engine.zero_grad(handle); });
 }
 
 Tensor& Tensor::keep(SourceLocation where) {
@@ -171,7 +169,8 @@ Tensor& Tensor::keep(SourceLocation where) {
 
 Tensor Tensor::detach(SourceLocation where) const {
   Handle* handle = checked(*this, "detach", where);
-  return engine_of(handle, "detach", where).detach(handle, where);
+  Engine& engine = engine_of(handle, "detach", where);
+  return engine.call("detach", where, [&] { return engine.detach(handle, where); });
 }
 
 void Tensor::backward(BackwardOptions options, SourceLocation where) const {
@@ -180,33 +179,42 @@ void Tensor::backward(BackwardOptions options, SourceLocation where) const {
 
 void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
   if (losses.empty()) throw Error(absl::StrCat("[backward] no loss is given (at ", to_string(where), ")"));
-  engine_of(checked(losses.front(), "backward", where), "backward", where).backward(losses, options, where);
+  Engine& engine = engine_of(checked(losses.front(), "backward", where), "backward", where);
+  engine.call("backward", where, [&] { engine.backward(losses, options, where); });
 }
 
 void Tensor::read(void* out, std::int64_t count, ElementType type, SourceLocation where) const {
   Handle* handle = checked(*this, "read", where);
   Engine& engine = engine_of(handle, "read", where);
+  engine.check_call("read", where);
   check_count(*handle, count, "read", where);
   const ElementType own = detail::element_type_of(handle->meta.dtype);
-  if (type == own) return engine.read(handle, out, where);
+  const auto read = [&](void* to) { engine.call("read", where, [&] { engine.read(handle, to, where); }); };
+  if (type == own) return read(out);
   std::vector<std::byte> elements(static_cast<std::size_t>(count * size_of(handle->meta.dtype)));
-  engine.read(handle, elements.data(), where);
+  read(elements.data());
   detail::convert_elements(elements.data(), own, out, type, count, "read", where);
 }
 
 void Tensor::write(const void* elements, std::int64_t count, ElementType type, SourceLocation where) {
   Handle* handle = leaf(*this, "assign", where);
   Engine& engine = engine_of(handle, "assign", where);
+  engine.check_call("assign", where);
   check_count(*handle, count, "assign", where);
   const ElementType own = detail::element_type_of(handle->meta.dtype);
-  if (type == own) return engine.write(handle, elements, where);
+  const auto write = [&](const void* from) {
+    engine.call("assign", where, [&] { engine.write(handle, from, where); });
+  };
+  if (type == own) return write(elements);
   std::vector<std::byte> converted(static_cast<std::size_t>(count * size_of(handle->meta.dtype)));
   detail::convert_elements(elements, type, converted.data(), own, count, "assign", where);
-  engine.write(handle, converted.data(), where);
+  write(converted.data());
 }
 
 Session& Tensor::session(SourceLocation where) const {
-  return engine_of(checked(*this, "session", where), "session", where).session();
+  Engine& engine = engine_of(checked(*this, "session", where), "session", where);
+  engine.check_call("session", where);
+  return engine.session();
 }
 
 NoGrad::NoGrad() : before_(std::exchange(detail::grad_enabled(), false)) {}
@@ -267,13 +275,14 @@ Tensor parameter(const Tensor& initial, std::string_view name, SourceLocation wh
     throw Error(absl::StrCat("[parameter] a parameter is f32, this tensor is ", to_string(handle->meta.dtype), " (at ",
                              to_string(where), ")"));
   }
-  engine_of(handle, "parameter", where).make_parameter(handle, name, where);
+  Engine& engine = engine_of(handle, "parameter", where);
+  engine.call("parameter", where, [&] { engine.make_parameter(handle, name, where); });
   return initial;
 }
 
 Tensor state(const Shape& shape, DType dtype, Category category, std::string_view name, SourceLocation where) {
   const Meta meta = detail::plain_meta("state", shape, dtype, where);
-  Tensor out = current_engine("state", where).new_leaf(meta, category, name, where);
+  Tensor out = new_leaf(meta, category, name, "state", where);
   clear(out);
   return out;
 }
@@ -282,10 +291,9 @@ std::vector<Tensor> apply_all(const std::shared_ptr<const AnyOp>& op, std::span<
                               SourceLocation where) {
   if (op == nullptr)
     throw Error(absl::StrCat("[apply] there is no op: the pointer is null (at ", to_string(where), ")"));
-  if (inputs.empty()) return current_engine(op->name(), where).apply(op, inputs, where);
-  Handle* first = Access::handle(inputs.front());
-  if (first == nullptr) return current_engine(op->name(), where).apply(op, inputs, where);
-  return engine_of(first, op->name(), where).apply(op, inputs, where);
+  Handle* first = inputs.empty() ? nullptr : Access::handle(inputs.front());
+  Engine& engine = first == nullptr ? Session::current().engine() : engine_of(first, op->name(), where);
+  return engine.call(op->name(), where, [&] { return engine.apply(op, inputs, where); });
 }
 
 Tensor apply_one(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where) {

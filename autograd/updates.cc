@@ -1,5 +1,6 @@
 // What changes leaves in place: single ops, and an optimizer's step, which is one transaction. See engine.h.
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -87,7 +88,6 @@ NodeId Engine::record_update(const std::shared_ptr<const AnyOp>& op, std::span<c
 
 std::int32_t Engine::check_gradients(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> gradients,
                                      SourceLocation where) {
-  const Busy busy(busy_);
   let_go();
   check_owners(gradients, op->name(), where);
   const Updating updating(updating_, recorder_);
@@ -101,7 +101,6 @@ std::int32_t Engine::check_gradients(const std::shared_ptr<const AnyOp>& op, std
 }
 
 void Engine::optimizer_step(std::span<const Update> updates, SourceLocation where) {
-  const Busy busy(busy_);
   let_go();
   std::vector<StorageId> changed;
   for (const Update& update : updates) {
@@ -145,6 +144,8 @@ void Engine::run_updates(std::span<const Update> updates, SourceLocation where) 
     }
   } catch (const BudgetError&) {
     throw;  // by refuse(), which has abandoned the step
+  } catch (const std::bad_alloc&) {
+    throw;  // the session ends
   } catch (const std::exception& error) {
     abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
     throw;
@@ -160,11 +161,11 @@ void Engine::run_updates(std::span<const Update> updates, SourceLocation where) 
     try {
       carry_out(each.steps, each.shift);
     } catch (const std::exception& error) {
-      ended_ = absl::StrCat("the session has ended: an update of the optimizer step at ", to_string(where), " failed (",
-                            error.what(), "). Changed by then: ", done.empty() ? "nothing else" : done,
-                            "; perhaps in part: ", names,
-                            ". Load or assign parameters and optimizer state in a new session");
-      throw Error(absl::StrCat("[step] ", ended_));
+      ended_ = Error(absl::StrCat(
+          "the session has ended: an update of the optimizer step at ", to_string(where), " failed (", error.what(),
+          "). Changed by then: ", done.empty() ? "nothing else" : done, "; perhaps in part: ", names,
+          ". Load or assign parameters and optimizer state in a new session"));
+      throw Error(absl::StrCat("[step] ", ended_->what()));
     }
     if (done.size() < 500) absl::StrAppend(&done, done.empty() ? "" : ", ", names);
     finish_first_run(each.op, each.planned);

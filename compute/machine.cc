@@ -8,9 +8,11 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <vector>
 
+#include "compute/require_memory.h"
 #include "core/round_up.h"
 
 namespace tidemark::compute {
@@ -199,6 +201,20 @@ dnnl::memory::desc plain_desc(const dnnl::memory::dims& dims, dnnl::memory::data
   return {dims, type, strides};
 }
 
+// What oneDNN takes for a kernel, with room to spare: it does not check whether it gets it.
+constexpr std::int64_t kMadeIn = std::int64_t{16} << 20;
+
+// A refusal for want of memory is the same wherever it comes from.
+template <class Work>
+auto checked(Work&& work) {
+  try {
+    return work();
+  } catch (const dnnl::error& error) {
+    if (error.status == dnnl_out_of_memory) throw std::bad_alloc();
+    throw;
+  }
+}
+
 // oneDNN generates code for the number of threads that OpenMP would use now, and runs with what it uses then.
 class TeamSize {
  public:
@@ -238,6 +254,7 @@ Machine::Machine(int threads) {
   if (dnnl::get_primitive_cache_capacity() < kPrimitiveCapacity) {
     dnnl::set_primitive_cache_capacity(kPrimitiveCapacity);
   }
+  require_memory(kMadeIn);
   impl_ = std::make_unique<Impl>(threads);
 }
 
@@ -275,7 +292,17 @@ std::shared_ptr<const Kernel> Machine::kernel(const std::string& key, const std:
     return found->second->kernel;
   }
   const TeamSize team(impl.threads);
-  Kernel made = make();
+  require_memory(kMadeIn);
+  Kernel made = [&] {
+    try {
+      return checked(make);
+    } catch (const std::bad_alloc&) {
+      // The entry that oneDNN was making stays in its cache, and whoever asks for the same kernel later waits for it.
+      dnnl::set_primitive_cache_capacity(0);
+      dnnl::set_primitive_cache_capacity(kPrimitiveCapacity);
+      throw;
+    }
+  }();
   made.scratch = core::round_up(made.scratchpad, kAlignment) + core::round_up(made.hidden, kAlignment);
   ++impl.made;
   impl.recent.push_front({key, std::make_shared<const Kernel>(std::move(made))});
@@ -295,11 +322,11 @@ void Machine::run(const Kernel& kernel, std::unordered_map<int, dnnl::memory> ar
     const dnnl::memory::desc bytes({kernel.scratchpad}, dnnl::memory::data_type::u8, dnnl::memory::format_tag::a);
     arguments.emplace(DNNL_ARG_SCRATCHPAD, memory(bytes, scratch));
   }
-  kernel.primitive.execute(impl_->stream, arguments);
+  checked([&] { kernel.primitive.execute(impl_->stream, arguments); });
 }
 
 dnnl::memory Machine::memory(const dnnl::memory::desc& desc, void* data) const {
-  return dnnl::memory(desc, impl_->engine, data);
+  return checked([&] { return dnnl::memory(desc, impl_->engine, data); });
 }
 
 namespace {

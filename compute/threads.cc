@@ -12,6 +12,7 @@
 #include <system_error>
 #include <thread>
 
+#include "compute/require_memory.h"
 #include "tidemark/error.h"
 
 namespace tidemark::compute {
@@ -20,6 +21,9 @@ namespace {
 // The process in which a team was started first. Its child by fork() has none of the threads, and OpenMP waits for them
 // there.
 std::atomic<pid_t> team_process = 0;
+
+// What OpenMP takes for a team beside the stacks of its threads, with room to spare: it ends the process without it.
+constexpr std::int64_t kTeamBytes = std::int64_t{1} << 20;
 
 int thread_id() { return static_cast<int>(syscall(SYS_gettid)); }
 
@@ -71,7 +75,8 @@ std::vector<int> claim(int threads, int owner) {
   }
   if (static_cast<int>(cpus.size()) < threads) return {};
   cpus.resize(static_cast<std::size_t>(threads));
-  bindings()[owner].insert(cpus.begin(), cpus.end());
+  std::multiset<int> claimed(cpus.begin(), cpus.end());  // all of them or none, where there is no memory for it
+  bindings()[owner].merge(claimed);
   return cpus;
 }
 
@@ -120,22 +125,18 @@ void require_whole(int threads, int team) {
 // OpenMP ends the process where it cannot start a thread: whether it can is found out before.
 void require_startable(int threads) {
   std::mutex gate;
-  std::vector<std::thread> tried;
-  std::unique_lock closed(gate);
-  std::string failure;
+  std::vector<std::jthread> tried;
+  tried.reserve(static_cast<std::size_t>(threads));
+  const std::lock_guard closed(gate);
   try {
     for (int i = 1; i < threads; ++i) {
       tried.emplace_back([&gate] { const std::lock_guard wait(gate); });
     }
   } catch (const std::system_error& error) {
-    failure = error.what();
+    throw Error("the system starts " + std::to_string(tried.size() + 1) + " of the " + std::to_string(threads) +
+                " threads that the session works with (" + error.what() +
+                "): ask for fewer, or raise the limits on processes (ulimit -u) and on address space (ulimit -v)");
   }
-  closed.unlock();
-  for (std::thread& thread : tried) thread.join();
-  if (failure.empty()) return;
-  throw Error("the system starts " + std::to_string(tried.size() + 1) + " of the " + std::to_string(threads) +
-              " threads that the session works with (" + failure +
-              "): ask for fewer, or raise the limit on processes (ulimit -u)");
 }
 
 }  // namespace
@@ -154,19 +155,23 @@ ThreadBinding::ThreadBinding(int threads)
     }
     require_startable(threads_);
   }
+  const bool binds = threads_ > 1 && !user_binds();
+  if (binds) former_.resize(static_cast<std::size_t>(threads_));
   omp_set_dynamic(0);
   omp_set_num_threads(threads_);
   try {
-    if (threads_ > 1) require_whole(threads_, count_team(threads_));
+    if (threads_ > 1) {
+      require_memory(kTeamBytes);
+      require_whole(threads_, count_team(threads_));
+    }
+    if (binds) cpus_ = claim(threads_, owner_);
   } catch (...) {
     omp_set_num_threads(former_threads_);
     omp_set_dynamic(former_dynamic_ ? 1 : 0);
     throw;
   }
-  if (threads_ == 1 || user_binds()) return;
-  cpus_ = claim(threads_, owner_);
-  former_.resize(static_cast<std::size_t>(threads_));
-  // Members that are not bound are let go explicitly: a new one has inherited the processor of an outer binding.
+  if (!binds) return;
+    // Members that are not bound are let go explicitly: a new one has inherited the processor of an outer binding.
 #pragma omp parallel num_threads(threads_)
   {
     const auto member = static_cast<std::size_t>(omp_get_thread_num());

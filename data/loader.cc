@@ -197,14 +197,14 @@ struct Loader::State {
     (void)tie.session("data", where);
     filler.wait();
     take_slots();
-    ++epoch;
-    const auto key = mix(options.seed, static_cast<std::uint64_t>(epoch));
+    const auto key = mix(options.seed, static_cast<std::uint64_t>(epoch + 1));
     if (options.shuffle) {
       order = permutation(source->size(), key);
     } else if (order.empty()) {
       order.resize(static_cast<std::size_t>(source->size()));
       std::iota(order.begin(), order.end(), std::int64_t{0});
     }
+    ++epoch;
     position = -1;
     prefetched = false;
     advance();

@@ -127,13 +127,13 @@ void Optimizer::step(SourceLocation where) {
   // The ops say which step this is, so the count goes first; it goes back where the step is refused.
   const std::int64_t before = steps_;
   if (!gradients.empty()) ++steps_;
-  std::vector<detail::Update> updates;
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    const Slot& slot = slots_[graded[i]];
-    updates.push_back({update(graded[i]), {slot.parameter, gradients[i]}});
-    if (slot.state.defined()) updates.back().inputs.push_back(slot.state);
-  }
   try {
+    std::vector<detail::Update> updates;
+    for (std::size_t i = 0; i < gradients.size(); ++i) {
+      const Slot& slot = slots_[graded[i]];
+      updates.push_back({update(graded[i]), {slot.parameter, gradients[i]}});
+      if (slot.state.defined()) updates.back().inputs.push_back(slot.state);
+    }
     detail::optimizer_step(session, updates, where);
   } catch (...) {
     steps_ = before;
