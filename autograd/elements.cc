@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "compute/half.h"
 
 namespace tidemark::detail {
@@ -52,9 +51,9 @@ void convert(const From* from, To* to, std::int64_t count, std::string_view what
       to[i] = static_cast<To>(value);
     } else {
       if (!holds<To>(value)) {
-        throw Error(absl::StrFormat("[%s] element %d is %s, which %s does not hold; use a floating-point type (at %s)",
-                                    what, i, absl::StrCat(+value), kNames[static_cast<int>(element_type<To>())],
-                                    to_string(where)));
+        throw Error(absl::StrCat("[", std::string(what), "] element ", i, " is ", +value, ", which ",
+                                 kNames[static_cast<int>(element_type<To>())],
+                                 " does not hold; use a floating-point type (at ", to_string(where), ")"));
       }
       to[i] = static_cast<To>(value);  // NOLINT(bugprone-signed-char-misuse): a number, not a character
     }

@@ -3,10 +3,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "compute/machine.h"
 
 namespace tidemark {
@@ -14,8 +14,9 @@ namespace tidemark {
 void Attributes::operator()(std::string_view name, double value) {
   // Hexadecimal floats are exact, so that equal texts mean equal attributes. Neither a NaN nor -0 is a whole number.
   const bool whole = std::abs(value) < 0x1p53 && value == std::trunc(value) && !(value == 0 && std::signbit(value));
-  absl::StrAppendFormat(&text_, "%s%s=%s", text_.empty() ? "" : ", ", std::string(name),
-                        whole ? absl::StrCat(static_cast<std::int64_t>(value)) : absl::StrFormat("%a", value));
+  char exact[40];
+  std::snprintf(exact, sizeof exact, whole ? "%.0f" : "%a", value);
+  absl::StrAppend(&text_, text_.empty() ? "" : ", ", std::string(name), "=", exact);
 }
 
 void Attributes::operator()(std::string_view name, std::int64_t value) {

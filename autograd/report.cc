@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "autograd/engine.h"
 #include "core/extents.h"
 
@@ -172,7 +171,16 @@ Report Engine::report() const {
 
 std::string Engine::explain() const {
   const Tape& tape = tape_.empty() ? last_tape_ : tape_;
-  std::string text = absl::StrFormat("%-28s %-24s %-20s %10s  %s\n", "value", "shape", "line", "bytes", "fate");
+  std::string text;
+  const auto line = [&](const std::string& name, const std::string& shape, const std::string& where,
+                        const std::string& bytes, const std::string& fate) {
+    const auto room = [](std::size_t width, const std::string& cell) {
+      return std::string(width > cell.size() ? width - cell.size() : 0, ' ');
+    };
+    absl::StrAppend(&text, name, room(28, name), " ", shape, room(24, shape), " ", where);
+    absl::StrAppend(&text, room(20, where), " ", room(10, bytes), bytes, "  ", fate, "\n");
+  };
+  line("value", "shape", "line", "bytes", "fate");
   for (const Node& node : tape.nodes) {
     if (node.op == kNone) continue;
     const scheduler::Op& op = tape.graph.ops[node.op];
@@ -185,8 +193,7 @@ std::string Engine::explain() const {
         fate = absl::StrCat("discarded, recomputed ", node.replays, node.replays == 1 ? " time" : " times",
                             ": the budget had no room for it until its next use");
       }
-      absl::StrAppendFormat(&text, "%-28s %-24s %-20s %10s  %s\n", op.name, value.meta.shape.to_string(),
-                            to_string(node.where), format_bytes(value.meta.bytes), fate);
+      line(op.name, value.meta.shape.to_string(), to_string(node.where), format_bytes(value.meta.bytes), fate);
     }
   }
   return text;
@@ -243,8 +250,11 @@ std::string Report::summary() const {
   absl::StrAppend(&text, format_bytes(peak_bytes));
   if (budget) absl::StrAppend(&text, " of ", format_bytes(*budget));
   absl::StrAppend(&text, ", ", last_step.recomputed_ops, " ops recomputed a step");
-  if (plan_cost > 0)
-    absl::StrAppendFormat(&text, ", +%.1f %% work (bound +%.1f %%)", 100 * plan_cost, 100 * plan_bound);
+  if (plan_cost > 0) {
+    char work[80];
+    std::snprintf(work, sizeof work, ", +%.1f %% work (bound +%.1f %%)", 100 * plan_cost, 100 * plan_bound);
+    text += work;
+  }
   return text;
 }
 

@@ -2,6 +2,8 @@
 #include "tidemark/session.h"
 
 #include <algorithm>
+#include <atomic>
+#include <map>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -14,23 +16,23 @@
 
 namespace tidemark {
 
-// The living sessions of a thread, the innermost last. A session may be destroyed by another thread than its own, which
-// has to find the list, also where its own thread has ended.
-struct detail::ThreadSessions {
-  std::mutex mutex;
-  std::vector<Session*> living;
-};
-
 namespace {
 
-const std::shared_ptr<detail::ThreadSessions>& of_this_thread() {
-  thread_local const auto sessions = std::make_shared<detail::ThreadSessions>();
-  return sessions;
+// The living sessions of each thread, the innermost last. A session may be destroyed by another thread than its own,
+// which has to find the list, also where its own thread has ended.
+std::mutex sessions_mutex;
+std::map<std::uint64_t, std::vector<Session*>> sessions_of_thread;
+
+// The system may give a new thread the id of one that has ended; this number is given once.
+std::uint64_t thread_number() {
+  static std::atomic<std::uint64_t> last = 0;
+  thread_local const std::uint64_t number = ++last;
+  return number;
 }
 
 }  // namespace
 
-Session::Session(SessionOptions options) : siblings_(of_this_thread()) {
+Session::Session(SessionOptions options) : thread_(thread_number()) {
   if (options.budget && *options.budget < core::Extents::kAlignment) {
     throw Error(absl::StrCat("a budget of ", *options.budget, " bytes holds nothing; state it in bytes, e.g. 512_MiB"));
   }
@@ -39,8 +41,8 @@ Session::Session(SessionOptions options) : siblings_(of_this_thread()) {
   }
   try {
     engine_ = std::make_unique<detail::Engine>(*this, options);
-    const std::lock_guard lock(siblings_->mutex);
-    siblings_->living.push_back(this);
+    const std::lock_guard lock(sessions_mutex);
+    sessions_of_thread[thread_].push_back(this);
   } catch (const std::bad_alloc&) {
     throw Error("[Session] the system has no memory for a session; give the process more (ulimit -v)");
   }
@@ -48,16 +50,19 @@ Session::Session(SessionOptions options) : siblings_(of_this_thread()) {
 
 Session::~Session() {
   for (const std::function<void()>& ending : engine_->endings()) ending();
-  const std::lock_guard lock(siblings_->mutex);
-  std::erase(siblings_->living, this);
+  const std::lock_guard lock(sessions_mutex);
+  const auto siblings = sessions_of_thread.find(thread_);
+  std::erase(siblings->second, this);
+  if (siblings->second.empty()) sessions_of_thread.erase(siblings);
 }
 
 Session& Session::current() {
-  detail::ThreadSessions& here = *of_this_thread();
-  const std::lock_guard lock(here.mutex);
-  if (here.living.empty())
+  const std::lock_guard lock(sessions_mutex);
+  const auto siblings = sessions_of_thread.find(thread_number());
+  if (siblings == sessions_of_thread.end() || siblings->second.empty()) {
     throw Error("there is no session on this thread; make one first: td::Session session({...})");
-  return *here.living.back();
+  }
+  return *siblings->second.back();
 }
 
 const SessionOptions& Session::options() const { return engine_->options(); }
@@ -115,10 +120,17 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
     budget = whole(planned ? error->needed_bytes()
                            : std::max<std::int64_t>(error->needed_bytes(), budget + budget / 32 + 1));
   }
-  // What the last refusal named was planned, and is the smallest; else the truth lies between the two.
+  // What the last refusal named was planned; else the truth lies between the two.
   while (!planned && budget - refused > std::max(core::Extents::kAlignment, budget / 256)) {
     const std::int64_t middle = whole(refused + (budget - refused) / 2);
     (refusal(middle) ? refused : budget) = middle;
+  }
+  // Planning at a smaller budget may find what the search for the smallest did not: down, in steps that grow while they
+  // succeed.
+  for (std::int64_t step = core::Extents::kAlignment; step > 0 && budget - step > refused;) {
+    const bool less = !refusal(budget - step);
+    if (less) budget -= step;
+    step = less ? 2 * step : step == core::Extents::kAlignment ? 0 : core::Extents::kAlignment;
   }
   return budget;
 }

@@ -55,6 +55,7 @@ struct BatchNorm {
                                                      " does not fit input " + x.to_string() + "; it must be [" +
                                                      std::to_string(x[1]) + "]");
     }
+    require_countable(prep, "input", x);
     prep.require(!training || x.numel() > x[1],
                  "input " + x.to_string() + " has one value a channel; training needs more");
   }

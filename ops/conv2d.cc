@@ -182,6 +182,9 @@ struct Conv2d {
       g.padding.push_back(options.padding[d]);
     }
     g.out = Shape({x[0], w[0], size[0], size[1]});
+    require_countable(prep, "input", x);
+    require_countable(prep, "weight", w);
+    require_countable(prep, "output", g.out);
     g.src = dims_of(x);
     g.dst = dims_of(g.out);
     g.weight = dims_of(w);

@@ -77,6 +77,22 @@ inline std::string text_of(std::span<const Meta> metas) {
 
 inline dnnl::memory::dims dims_of(const Shape& shape) { return {shape.dims().begin(), shape.dims().end()}; }
 
+// oneDNN does not check sizes: its kernels count rows, places and images in 32 bits, and channels come in blocks of up
+// to 16.
+inline void require_countable(const Prep& prep, const std::string& what, const Shape& shape) {
+  constexpr double kEnd = 0x1p31;
+  for (int left_out = 0; left_out < 4; ++left_out) {
+    double product = 1;
+    for (int d = 0; d < shape.rank(); ++d) {
+      const std::int64_t size = d == 1 ? (shape[d] + 15) / 16 * 16 : shape[d];
+      if (d != left_out) product *= static_cast<double>(size);
+    }
+    prep.require(product < kEnd, what + " " + shape.to_string() + " is too large for the kernels of convolution and " +
+                                     "batch norm: any three sizes of an image, the channels rounded up to 16, must " +
+                                     "have a product below 2^31; cut images into tiles, or make the batch smaller");
+  }
+}
+
 inline dnnl::memory::desc any_layout(const dnnl::memory::dims& dims) {
   return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any};
 }

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "core/extents.h"
 #include "core/printable.h"
 #include "scheduler/bound/lower_bound.h"
 #include "scheduler/bound/several_instants.h"
@@ -70,7 +71,7 @@ class Planner {
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const std::int64_t least = smallest_ ? smallest_->budget : smallest(squeezed(0)).budget;
+    const std::int64_t least = less_than(smallest_ ? smallest_->budget : smallest(squeezed(0)).budget, budget);
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
@@ -345,6 +346,19 @@ class Planner {
       }
     }
     return *smallest_;
+  }
+
+  // The search for a plan at one budget may find what the search for the smallest did not. Down from `least`, in steps
+  // that grow while they succeed; `refused` has no plan.
+  std::int64_t less_than(std::int64_t least, std::int64_t refused) {
+    constexpr int kTries = 8;
+    std::int64_t step = units_ * core::Extents::kAlignment;
+    for (int i = 0; i < kTries && least - step > std::max(refused, least_possible() - 1); ++i, step *= 2) {
+      const auto plan = attempt(least - step);
+      if (!plan) break;
+      least -= step;
+    }
+    return least;
   }
 
   Plan for_more(Plan plan, std::int64_t budget) const {

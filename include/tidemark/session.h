@@ -19,7 +19,6 @@ class AnyOp;
 
 namespace detail {
 class Engine;
-struct ThreadSessions;
 }  // namespace detail
 
 struct SessionOptions {
@@ -94,7 +93,7 @@ class Session {
 
  private:
   std::unique_ptr<detail::Engine> engine_;
-  std::shared_ptr<detail::ThreadSessions> siblings_;
+  std::uint64_t thread_;  // of its own
 };
 
 // The smallest budget found in which `program` runs, in bytes: training, evaluation, loaders and all. `program` makes a

@@ -115,6 +115,25 @@ struct Meddler {
   }
 };
 
+// What oneDNN would count in 32 bits is refused before it is asked.
+TEST(MisuseOfSizesTest, ImagesBeyondTheKernels) {
+  const Session session({.threads = 1, .dry_run = true});
+  const auto large = HasSubstr("is too large for the kernels of convolution and batch norm");
+  const auto convolve = [](const Shape& image, const Shape& weight) {
+    return error_of([&] { (void)conv2d(zeros(image), zeros(weight), Tensor(), {.padding = {1, 1}}); });
+  };
+  const std::int64_t k32 = std::int64_t{1} << 32;
+  EXPECT_THAT(convolve({1, 1, 1, k32}, {1, 1, 3, 3}), AllOf(HasSubstr("[conv2d] input"), large));
+  EXPECT_THAT(convolve({1, 1, 65536, 65536}, {1, 1, 3, 3}), AllOf(HasSubstr("[conv2d] input"), large));
+  EXPECT_THAT(convolve({k32, 1, 4, 4}, {1, 1, 3, 3}), large);
+  EXPECT_THAT(convolve({1 << 25, 1, 255, 144}, {1, 1, 1, 1}), large);  // a division by zero, in oneDNN 2.6
+  EXPECT_THAT(convolve({1, 4, 8192, 8192}, {4096, 4, 3, 3}), AllOf(HasSubstr("[conv2d] output"), large));
+  EXPECT_EQ(convolve({64, 3, 1024, 1024}, {64, 3, 3, 3}), "");
+  const Tensor c = zeros({2});
+  EXPECT_THAT(error_of([&] { (void)batch_norm(zeros({1, 2, 32768, 32768}), c, c, zeros({2}), zeros({2})); }),
+              AllOf(HasSubstr("[batch_norm] input"), large));
+}
+
 TEST_F(MisuseTest, CallsFromInsideAnOpAreRefusedByName) {
   const Tensor x = normal({4}, 0, 1);
   Tensor held = parameter(normal({1}, 0, 1), "held");
