@@ -148,6 +148,24 @@ void optimizer_step(Session& session, std::span<const Update> updates, SourceLoc
   engine.call("step", where, [&] { engine.optimizer_step(updates, where); });
 }
 
+void backward_to(Session& session, const Tensor& loss, std::span<const Tensor> leaves, SourceLocation where) {
+  Engine& engine = session.engine();
+  std::vector<Handle*> handles;
+  for (const Tensor& leaf : leaves) handles.push_back(Access::handle(leaf));
+  engine.call("minimize", where, [&] {
+    engine.require_finite(loss, where);
+    engine.backward({&loss, 1}, {}, handles, where);
+  });
+}
+
+void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome,
+              SourceLocation where) {
+  Engine& engine = session.engine();
+  engine.call("minimize", where, [&] { engine.minimize(loss, updates, outcome, where); });
+}
+
+std::int64_t assignments(const Tensor& leaf) { return Access::handle(leaf)->assignments; }
+
 struct SessionTie::Impl {
   Session* session = nullptr;  // null once it has ended
   std::list<std::function<void()>>::iterator ending;

@@ -95,14 +95,19 @@ void Optimizer::zero_grad() {
   for (Slot& slot : slots_) slot.parameter.zero_grad();
 }
 
-void Optimizer::step(SourceLocation where) {
-  Session& session = slots_.front().parameter.session(where);
+void Optimizer::check_frozen(SourceLocation where) const {
   for (const Slot& slot : frozen_) {
     if (slot.parameter.requires_grad() && slot.parameter.grad().defined()) {
       throw Error("[" + kind_ + "] '" + slot.name + "' was frozen when the optimizer was made, so it has no state; " +
                   "make the optimizer again (at " + to_string(where) + ")");
     }
   }
+}
+
+void Optimizer::step(SourceLocation where) {
+  Session& session = slots_.front().parameter.session(where);
+  check_frozen(where);
+  check_whole(where);
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;
   for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -71,7 +71,7 @@ class Planner {
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const std::int64_t least = less_than(smallest_ ? smallest_->budget : smallest(squeezed(0)).budget, budget);
+    const std::int64_t least = (smallest_ ? *smallest_ : smallest(squeezed(0))).budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
@@ -345,20 +345,23 @@ class Planner {
         low = middle;
       }
     }
-    return *smallest_;
+    return less_than_smallest();
   }
 
-  // The search for a plan at one budget may find what the search for the smallest did not. Down from `least`, in steps
-  // that grow while they succeed; `refused` has no plan.
-  std::int64_t less_than(std::int64_t least, std::int64_t refused) {
-    constexpr int kTries = 8;
-    std::int64_t step = units_ * core::Extents::kAlignment;
-    for (int i = 0; i < kTries && least - step > std::max(refused, least_possible() - 1); ++i, step *= 2) {
-      const auto plan = attempt(least - step);
-      if (!plan) break;
-      least -= step;
+  // The search for a plan at one budget may find what the search for the smallest did not: down from there, in steps
+  // that grow while they succeed. It does not depend on what was asked for, so that budgets keep their order.
+  const Plan& less_than_smallest() {
+    constexpr int kTries = 12;
+    constexpr std::int64_t kMostOps = 1000;  // each try is a whole search
+    const std::int64_t unit = units_ * core::Extents::kAlignment;
+    std::int64_t step = unit;
+    for (int i = 0; i < kTries && ops() <= kMostOps; ++i) {
+      auto less = smallest_->budget - step >= least_possible() ? attempt(smallest_->budget - step) : std::nullopt;
+      if (!less && step == unit) break;
+      if (less) smallest_ = std::move(less);
+      step = less ? 2 * step : unit;
     }
-    return least;
+    return *smallest_;
   }
 
   Plan for_more(Plan plan, std::int64_t budget) const {

@@ -7,6 +7,7 @@
 // changed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,6 +24,11 @@ class AnyOp;
 
 namespace optim {
 
+struct MinimizeOptions {
+  enum class Check : std::uint8_t { kEach, kWhole };
+  Check check = Check::kEach;
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer();
@@ -32,6 +38,17 @@ class Optimizer {
   // Changes the parameters by their gradients and ends the session's step. Throws Error where none of them had a
   // gradient yet.
   void step(SourceLocation where = SourceLocation::current());
+  // backward() and step() in one pass, with the same bits: each parameter is updated as soon as its gradient is whole,
+  // and the gradient is gone then, so that never all of them live at once. Gradients that earlier calls of backward()
+  // left count, and are gone afterwards too. Other parameters than this optimizer's get no gradient.
+  //
+  // A BudgetError, and a loss that is not finite, change nothing. The one exception to that rule: a gradient that turns
+  // out not to be finite inside the pass stops it there. The Error names what has been updated by then, and the
+  // optimizer refuses further steps until those parameters and their state have been assigned again.
+  // `.check = Check::kWhole` looks at all gradients before the first update, at the price of their bytes, and has no
+  // such case.
+  void minimize(const Tensor& loss, const MinimizeOptions& options = {},
+                SourceLocation where = SourceLocation::current());
   void zero_grad();
   float lr() const { return lr_; }
   void set_lr(float lr, SourceLocation where = SourceLocation::current());
@@ -59,7 +76,20 @@ class Optimizer {
     Tensor state;
   };
 
+  void check_frozen(SourceLocation where) const;
+  void minimize_whole(const Tensor& loss, SourceLocation where);
+  // Throws Error where a pass broke off and what it had updated was not assigned again.
+  void check_whole(SourceLocation where);
+
+  // What a pass that broke off had updated, and how often each had been assigned by then.
+  struct Broken {
+    std::size_t slot = 0;
+    std::int64_t parameter = 0;
+    std::int64_t state = 0;
+  };
+
   std::string kind_;
+  std::vector<Broken> broken_;
   std::vector<Slot> slots_;
   std::vector<Slot> frozen_;  // when the optimizer was made
   std::uint64_t seed_ = 0;
