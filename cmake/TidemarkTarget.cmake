@@ -9,8 +9,12 @@ function(tidemark_compile_rules target)
   if(TIDEMARK_SANITIZE)
     # GCC 12 takes std::regex for uninitialized where it instruments it.
     target_compile_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE} -fno-omit-frame-pointer
-                                            -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+                                            -fno-sanitize-recover=all
+                                            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE})
+  endif()
+  if(TIDEMARK_FUZZ)
+    target_compile_options(${target} PUBLIC -fsanitize=fuzzer-no-link)
   endif()
 endfunction()
 
