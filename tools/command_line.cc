@@ -1,7 +1,9 @@
 #include "tools/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "tools/arguments.h"
 #include "tools/command.h"
@@ -11,9 +13,13 @@ namespace {
 
 // What was not understood, and what could have been said in its place.
 std::string explain_extras(const CLI::App& app) {
-  if (app.get_subcommands().empty()) return "there is no command '" + app.remaining().front() + "'\n\n" + app.help();
+  // What follows "--" is the whole line's and not the subcommand's.
+  std::vector<std::string> extras = app.remaining(true);
+  if (extras.front() == "--") std::rotate(extras.begin(), extras.begin() + 1, extras.end());
+  const std::string& extra = extras.front();
+  if (app.get_subcommands().empty()) return "there is no command '" + extra + "'\n\n" + app.help();
   const CLI::App& command = *app.get_subcommands().front();
-  std::string text = "tidemark " + command.get_name() + " has no option " + command.remaining().front() + "; it has:";
+  std::string text = "tidemark " + command.get_name() + " has no option " + extra + "; it has:";
   for (const CLI::Option* option : command.get_options()) {
     if (option != command.get_help_ptr()) text += " " + option->get_name();
   }
