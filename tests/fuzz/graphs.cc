@@ -78,11 +78,12 @@ class Maker {
 
 scheduler::Graph any_graph(Input& input, int most_ops, bool wild) { return Maker(input, wild).make(most_ops); }
 
-std::int64_t any_budget(Input& input, std::int64_t peak) {
+std::int64_t any_budget(Input& input, std::int64_t least, std::int64_t peak) {
   const int kind = input.byte();
   if (kind >= 0xF0) return static_cast<std::int64_t>(input.word());
   if (kind >= 0xE0) return peak + (kind - 0xE8);
-  return static_cast<std::int64_t>(static_cast<double>(peak) * (kind / 200.0));
+  if (kind >= 0xD0) return static_cast<std::int64_t>(static_cast<double>(least) * ((kind - 0xD0) / 16.0));
+  return least + static_cast<std::int64_t>(static_cast<double>(peak - least) * (kind / 192.0));
 }
 
 }  // namespace tidemark::fuzz

@@ -8,6 +8,7 @@ namespace tidemark::fuzz {
 
 // At most `most_ops` ops. `wild`: ids may be any, so that most graphs break a rule.
 scheduler::Graph any_graph(Input& input, int most_ops, bool wild);
-std::int64_t any_budget(Input& input, std::int64_t peak);
+// Most of them between the two.
+std::int64_t any_budget(Input& input, std::int64_t least, std::int64_t peak);
 
 }  // namespace tidemark::fuzz

@@ -26,7 +26,7 @@ std::string Input::line() {
   const auto end = std::find(left_.begin(), left_.end(), std::uint8_t{'\n'});
   const auto taken = take(static_cast<std::size_t>(end - left_.begin()));
   take(1);
-  return {taken.begin(), taken.end()};
+  return {taken.begin(), std::find(taken.begin(), taken.end(), std::uint8_t{0})};
 }
 
 std::span<const std::uint8_t> Input::take(std::size_t count) {

@@ -21,7 +21,7 @@ class Input {
   std::uint64_t word();  // eight bytes
   // One byte decides, so at most 256 different ones.
   int number(int least, int most) { return least + byte() % (most - least + 1); }
-  // Up to the next line's end.
+  // Up to the next line's end, and up to the first zero in it: what an argument of a command can hold.
   std::string line();
   std::span<const std::uint8_t> take(std::size_t count);
   std::span<const std::uint8_t> rest() { return take(left_.size()); }
