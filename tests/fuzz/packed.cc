@@ -10,7 +10,7 @@ std::vector<std::uint8_t> unpack(Input& input) {
   for (bool last = false; !last && !input.empty() && content.size() < kMost;) {
     const std::uint8_t kind = input.byte();
     last = (kind & 1U) != 0;
-    const auto count = static_cast<std::size_t>(input.byte() << (kind >> 1 & 7));
+    const std::size_t count = std::size_t{input.byte()} << (kind >> 1 & 7);
     if ((kind & 0x80U) != 0) {
       const auto taken = input.take(count);
       content.insert(content.end(), taken.begin(), taken.end());
