@@ -44,10 +44,14 @@ class Planner {
   // Sizes of the graph and budgets are in units, of which a byte has `units`.
   Planner(const Graph& graph, const PlanOptions& options, std::int64_t units = 1)
       : graph_(graph),
-        options_(options),
+        options_(without_ignored(options)),
         program_(compile(graph, options.start)),
         units_(units),
-        small_(small_enough(program_)) {}
+        small_(small_enough(program_)) {
+    if (!start_is_possible(program_, places_at_start(program_, options_.start))) {
+      throw Error("a plan: the start gives offsets that overlap or are no multiples of 64");
+    }
+  }
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget);
@@ -84,6 +88,13 @@ class Planner {
   }
 
  private:
+  // Where no offsets are chosen, those of the start say nothing.
+  static PlanOptions without_ignored(PlanOptions options) {
+    if (options.place || !options.start) return options;
+    for (Placement& p : options.start->resident) p.offset = kAnywhere;
+    return options;
+  }
+
   std::int64_t ops() const { return program_.op_count - program_.first_op; }
 
   // Events touched by the search, at about 3 ns each.
@@ -244,8 +255,7 @@ class Planner {
       const Graph fine = in_fine_units(graph_);
       PlanOptions options = options_;
       options.place = true;
-      auto plan = Planner(fine, options, kFineUnits)
-                      .traced(std::min(budget, kMostFineBytes) * kFineUnits, most_runs, last_uses);
+      auto plan = Planner(fine, options, kFineUnits).traced(to_fine_units(budget), most_runs, last_uses);
       if (!plan) return std::nullopt;
       return without_places(std::move(plan->steps), budget);
     }
@@ -416,7 +426,7 @@ Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
   if (options.place && !options.start && has_odd_sizes(graph)) {
     (void)compile(graph);  // errors in bytes
     const Graph fine = in_fine_units(graph);
-    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(std::min(budget, kMostFineBytes) * kFineUnits));
+    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(to_fine_units(budget)));
     plan.budget = budget;
     return plan;
   }
@@ -429,8 +439,7 @@ std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const Plan
     const Graph fine = in_fine_units(graph);
     std::optional<Plan> less;
     if (smaller != nullptr) less = in_fine_units(*smaller);
-    auto plan =
-        Planner(fine, options, kFineUnits).find(std::min(budget, kMostFineBytes) * kFineUnits, less ? &*less : nullptr);
+    auto plan = Planner(fine, options, kFineUnits).find(to_fine_units(budget), less ? &*less : nullptr);
     if (!plan) return std::nullopt;
     Plan result = in_bytes(*std::move(plan));
     result.budget = budget;

@@ -11,21 +11,11 @@
 #include "tidemark/optim.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
+#include "tools/options.h"
 #include "tools/workload.h"
-
-namespace CLI {
-class App;
-}
 
 namespace tidemark::tools {
 
-struct OptimizerOptions {
-  std::string kind = "adamw";
-  NamedValues::Given options;
-  std::optional<std::string> state;
-  std::string schedule = "constant";
-};
-void add_optimizer_options(CLI::App& app, OptimizerOptions& options);
 // Throws UsageError where the options do not fit each other, or one of them would change nothing.
 void check_optimizer(const Workload& workload, const OptimizerOptions& options);
 

@@ -119,6 +119,8 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --optimizer sgd --momentum 0 --nesterov", "--optimizer sgd with these options: [SGD] Nesterov's method"},
       {"train --optimizer sgd --momentum 0 --state f32", "--state is for an optimizer that keeps moments"},
       {"train plan", "tidemark train has no option plan"},
+      {"plan --graph g --sweep -- 50%", "tidemark plan has no option 50%"},
+      {"-- fly", "there is no command 'fly'"},
   };
   for (const auto& [arguments, text] : cases) {
     const Outcome outcome = run_command(arguments);
