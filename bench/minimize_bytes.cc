@@ -108,10 +108,10 @@ const Model kModels[] = {
 struct Way {
   const char* what;
   bool minimize = false;
-  std::optional<std::int64_t> budget;
+  std::optional<std::int64_t> budget = {};
   std::int64_t peak = 0;
-  std::vector<double> seconds;  // of all steps but the first two, which are planned
-  std::vector<float> weights;
+  std::vector<double> seconds = {};  // of all steps but the first two, which are planned
+  std::vector<float> weights = {};
 };
 
 void run(const Model& model, Way& way) {
