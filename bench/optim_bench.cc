@@ -75,7 +75,7 @@ void sgd_step(benchmark::State& run) {
   SgdStep step{.lr = 1e-3f, .momentum = kMomentum ? 0.9f : 0, .weight_decay = 1e-4f, .nesterov = kMomentum, .step = 0};
   for (auto _ : run) {
     ++step.step;
-    sgd(step, n, arrays.p, arrays.g, {.format = kFormat, .bytes = arrays.state}, threads);
+    sgd(step, n, arrays.p, arrays.g, {.format = kFormat, .bytes = kMomentum ? arrays.state : nullptr}, threads);
   }
   report(run, n, bytes);
 }

@@ -30,7 +30,9 @@ struct Arrays {
 
   std::int64_t size() const { return static_cast<std::int64_t>(g.size()); }
   std::span<float> parameters() { return {p.data(), g.size()}; }
-  State state() { return {.format = format, .bytes = bytes.data(), .seed = 11, .parameter = 3}; }
+  State state() {
+    return {.format = format, .bytes = moments > 0 ? bytes.data() : nullptr, .seed = 11, .parameter = 3};
+  }
   void forget() { std::fill(bytes.begin(), bytes.end() - kGuard, std::byte{0}); }
   bool guards_whole() const {
     return std::count(p.end() - kGuard, p.end(), -7.0f) == kGuard &&
@@ -41,6 +43,18 @@ struct Arrays {
     adamw(adamw_step, size(), p.data(), g.data(), state(), threads);
   }
   void step(const SgdStep& sgd_step, int threads = 1) { sgd(sgd_step, size(), p.data(), g.data(), state(), threads); }
+  void step(const AdamStep& adam_step, int threads = 1) {
+    adam(adam_step, size(), p.data(), g.data(), state(), threads);
+  }
+  void step(const AdagradStep& adagrad_step, int threads = 1) {
+    adagrad(adagrad_step, size(), p.data(), g.data(), state(), threads);
+  }
+  void step(const RmspropStep& rmsprop_step, int threads = 1) {
+    rmsprop(rmsprop_step, size(), p.data(), g.data(), state(), threads);
+  }
+  void step(const LionStep& lion_step, int threads = 1) {
+    lion(lion_step, size(), p.data(), g.data(), state(), threads);
+  }
 
   compute::half half(std::int64_t moment, std::int64_t i) const {
     compute::half bits = 0;

@@ -189,6 +189,36 @@ TEST(Bits, AreEqualAfterAResume) {
   }
 }
 
+// FNV-1a over parameters and state.
+std::uint64_t hash_of(const Arrays& arrays) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  const auto add = [&](const void* data, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) {
+      hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001B3u;
+    }
+  };
+  add(arrays.p.data(), arrays.p.size() * sizeof(float));
+  add(arrays.bytes.data(), arrays.bytes.size());
+  return hash;
+}
+
+// A run that was saved by an earlier version goes on in this one.
+TEST(Bits, AreThoseOfEarlierVersions) {
+  const std::map<std::string, std::uint64_t> expected = {
+      {"adamw f16", 0xe5b6ba295ccceee1u},          {"adamw f32", 0xdef081721cd19067u},
+      {"sgd f16", 0x39841181a35630e7u},            {"sgd f32", 0x36f89fce6113eefcu},
+      {"sgd nesterov f16", 0xf00f717c3ffadab6u},   {"sgd nesterov f32", 0xbf870db0454d3f26u},
+      {"sgd without momentum", 0x54c8cd461dd174e3u},
+  };
+  for (const Kind& kind : kinds()) {
+    const std::uint64_t hash = hash_of(run(kind, 40'003, 2));
+    const auto known = expected.find(kind.name);
+    EXPECT_NE(known, expected.end()) << "{\"" << kind.name << "\", 0x" << std::hex << hash << "u},";
+    if (known == expected.end()) continue;
+    EXPECT_EQ(hash, known->second) << kind.name << ": 0x" << std::hex << hash;
+  }
+}
+
 // What is stored depends on the step's number: the dither of step 4 is not that of step 3.
 TEST(Bits, FollowTheStepNumber) {
   for (const Kind& kind : kinds()) {
