@@ -49,7 +49,23 @@ std::vector<Named> every_kind() {
       {"SGD", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f}); }},
       {"SGD, f32",
        [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f, .state = f32}); }},
-      {"SGD, plain", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f}); }}};
+      {"SGD, plain", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f}); }},
+      {"Adam", [](const auto& p) { return std::make_unique<Adam>(p, AdamOptions{.lr = 0.01f, .weight_decay = 0.1f}); }},
+      {"Adam, f32", [](const auto& p) { return std::make_unique<Adam>(p, AdamOptions{.lr = 0.01f, .state = f32}); }},
+      {"Adagrad",
+       [](const auto& p) {
+         return std::make_unique<Adagrad>(p, AdagradOptions{.lr_decay = 0.1f, .initial_accumulator_value = 0.1f});
+       }},
+      {"Adagrad, f32", [](const auto& p) { return std::make_unique<Adagrad>(p, AdagradOptions{.state = f32}); }},
+      {"RMSprop", [](const auto& p) { return std::make_unique<RMSprop>(p); }},
+      {"RMSprop, all",
+       [](const auto& p) { return std::make_unique<RMSprop>(p, RMSpropOptions{.momentum = 0.9f, .centered = true}); }},
+      {"RMSprop, all, f32",
+       [](const auto& p) {
+         return std::make_unique<RMSprop>(p, RMSpropOptions{.momentum = 0.9f, .centered = true, .state = f32});
+       }},
+      {"Lion", [](const auto& p) { return std::make_unique<Lion>(p, LionOptions{.lr = 0.01f, .weight_decay = 0.1f}); }},
+      {"Lion, f32", [](const auto& p) { return std::make_unique<Lion>(p, LionOptions{.lr = 0.01f, .state = f32}); }}};
 }
 
 // Three parameters of a few blocks, less than one, and one element; each step's gradients are drawn anew.
@@ -177,6 +193,11 @@ TEST(Bytes, OfParametersGradientsAndStateTogether) {
   EXPECT_EQ(report_of(makers[2].make), 10 * n + n / 256);  // 10.004
   EXPECT_EQ(report_of(makers[3].make), 12 * n);
   EXPECT_EQ(report_of(makers[4].make), 8 * n);
+  EXPECT_EQ(report_of(makers[5].make), 12 * n + 2 * n / 256);  // Adam
+  EXPECT_EQ(report_of(makers[7].make), 10 * n + n / 256);      // Adagrad
+  EXPECT_EQ(report_of(makers[9].make), 10 * n + n / 256);      // RMSprop
+  EXPECT_EQ(report_of(makers[10].make), 14 * n + 3 * n / 256);
+  EXPECT_EQ(report_of(makers[12].make), 10 * n + n / 256);  // Lion
 }
 
 TEST(Bytes, OfTheStateAreGivenBackWithTheOptimizer) {
@@ -222,15 +243,17 @@ TEST(Parameters, FrozenOnesHaveNoStateAndDoNotMove) {
   optimizer.zero_grad();
   EXPECT_NE(bytes_of(parameters[0]), value);
 
-  // Thawed after the optimizer was made: there is no state for it.
+  // Thawed after the optimizer was made: its state begins then, and counts its own steps.
   parameters[1].set_requires_grad(true);
+  const std::int64_t before = optimizer.steps();
   backward();
-  const std::vector<Bytes> before = {bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])};
-  const int line = __LINE__ + 1;
-  EXPECT_THAT([&] { optimizer.step(); },
-              ThrowsMessage<Error>(
-                  AllOf(HasSubstr("'b' was frozen"), HasSubstr("make the optimizer again"), HasSubstr(at_line(line)))));
-  EXPECT_EQ(before, (std::vector<Bytes>{bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])}));
+  optimizer.step();
+  ASSERT_EQ(optimizer.state().size(), 3u);
+  EXPECT_EQ(optimizer.state()[2].name(), "b.AdamW");
+  EXPECT_EQ(optimizer.steps(), before + 1);
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{before, before + 1, 1}));
+  // lr in the first step of its own, less the weight decay: with the others' count it would be a tenth of that.
+  EXPECT_NEAR(parameters[1].to_vector()[0], 2 - 0.1f - 0.1f * 0.01f * 2, 1e-4);
 }
 
 TEST(Parameters, WithoutAGradientArePassedOver) {
@@ -437,7 +460,7 @@ TEST(ByName, WrongNamesAndValuesSayWhatIsAllowed) {
     EXPECT_THAT([&] { (void)make_optimizer(name, parameters, given); },
                 ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at optimizer_test.cc:"))));
   };
-  expect("adagrad", {}, "there is no optimizer 'adagrad'; there are: adamw, sgd");
+  expect("adaptive", {}, "there is no optimizer 'adaptive'; there are: adamw, adam, sgd, adagrad, rmsprop, lion");
   expect("adamw", {{"momentum", 0.5}}, "there is no option 'momentum'; there are: lr, weight-decay");
   expect("sgd", {{"momentum", 1}}, "momentum is 1, but must be a number from 0 to 0.9999");
 }
