@@ -31,7 +31,8 @@ std::vector<Parameter> with_gradients(const std::vector<std::vector<float>>& gra
   std::vector<Parameter> parameters;
   Tensor loss = full({}, 0);
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    const std::string name = std::string("p") + std::to_string(i);
+    std::string name = "p";
+    name += std::to_string(i);
     const Shape shape = {static_cast<std::int64_t>(gradients[i].size())};
     parameters.emplace_back(parameter(zeros(shape), name), name);
     loss = loss + sum(parameters.back() * tensor(std::span<const float>(gradients[i]), shape));

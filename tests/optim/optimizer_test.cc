@@ -345,13 +345,32 @@ TEST(State, IsDitheredByTheSeedAndTheParameter) {
   }
 }
 
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const SGDOptions& options) {
+  return std::make_unique<SGD>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdamWOptions& options) {
+  return std::make_unique<AdamW>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdamOptions& options) {
+  return std::make_unique<Adam>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdagradOptions& options) {
+  return std::make_unique<Adagrad>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const RMSpropOptions& options) {
+  return std::make_unique<RMSprop>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const LionOptions& options) {
+  return std::make_unique<Lion>(p, options);
+}
+
 // What the optimizer does is what the kernels do; here only the conventions, in numbers worked out by hand.
 TEST(Steps, FollowTheConventions) {
   Session session({.threads = 1});
   const auto trained = [&](auto&& options, int steps) {
     const Tensor w = parameter(full({1}, 1), "w");
-    using Options = std::remove_cvref_t<decltype(options)>;
-    std::conditional_t<std::is_same_v<Options, AdamWOptions>, AdamW, SGD> optimizer({w}, options);
+    const auto made = make_with({w}, options);
+    Optimizer& optimizer = *made;
     for (int t = 0; t < steps; ++t) {
       optimizer.zero_grad();
       sum(w * 2).backward();
@@ -368,6 +387,14 @@ TEST(Steps, FollowTheConventions) {
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0, .state = f32}, 3), 0.7f, 1e-6);
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0}, 3), 0.7f, 2e-4);
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 0.95f - 0.1f, 1e-6);
+  EXPECT_NEAR(trained(AdamOptions{.lr = 0.1f}, 3), 0.7f, 2e-4);
+  EXPECT_NEAR(trained(AdagradOptions{.lr = 0.1f}, 2), 1 - 0.1f * (1 + std::sqrt(0.5f)), 1e-4);
+  EXPECT_NEAR(trained(AdagradOptions{.lr = 0.1f, .lr_decay = 1, .initial_accumulator_value = 12}, 2),
+              1 - 0.1f * (0.5f + 0.5f / std::sqrt(5.0f)), 1e-4);
+  EXPECT_NEAR(trained(RMSpropOptions{.lr = 0.1f, .alpha = 0.75f}, 1), 1 - 0.1f * 2, 1e-6);
+  EXPECT_NEAR(trained(RMSpropOptions{.lr = 0.1f, .alpha = 0.75f, .momentum = 0.5f}, 2),
+              1 - 0.1f * (2 + 1 + 2 / std::sqrt(1.75f)), 2e-4);
+  EXPECT_NEAR(trained(LionOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 0.95f - 0.1f, 1e-6);
 }
 
 TEST(Options, ThatAreWrongAreNamedWithTheLine) {
@@ -406,6 +433,19 @@ TEST(Options, ThatAreWrongAreNamedWithTheLine) {
   sgd({.nesterov = true}, "Nesterov's method needs a momentum above 0, not 0");
   sgd({.weight_decay = inf}, "weight_decay must be 0 or more, not inf");
   sgd({.momentum = 0.5f, .state = u8}, "the state must be f16 or f32, not u8");
+  const auto other = [&](const std::function<void(SourceLocation)>& make, const char* text) {
+    EXPECT_THAT([&] { make({"train.cc", 8}); }, ThrowsMessage<Error>(std::string(text) + " (at train.cc:8)"));
+  };
+  other([&](auto at) { Adam(w, {.beta1 = 1}, at); }, "[Adam] beta1 must be from 0 to below 1, not 1");
+  other([&](auto at) { Adam(w, {.weight_decay = -1}, at); }, "[Adam] weight_decay must be 0 or more, not -1");
+  other([&](auto at) { Adagrad(w, {.lr_decay = -1}, at); }, "[Adagrad] lr_decay must be 0 or more, not -1");
+  other([&](auto at) { Adagrad(w, {.initial_accumulator_value = nan}, at); },
+        "[Adagrad] initial_accumulator_value must be 0 or more, not nan");
+  other([&](auto at) { Adagrad(w, {.eps = 0}, at); }, "[Adagrad] eps must be above 0, not 0");
+  other([&](auto at) { RMSprop(w, {.alpha = 1}, at); }, "[RMSprop] alpha must be from 0 to below 1, not 1");
+  other([&](auto at) { RMSprop(w, {.momentum = -1}, at); }, "[RMSprop] momentum must be from 0 to below 1, not -1");
+  other([&](auto at) { Lion(w, {.beta2 = nan}, at); }, "[Lion] beta2 must be from 0 to below 1, not nan");
+  other([&](auto at) { Lion(w, {.state = i32}, at); }, "[Lion] the state must be f16 or f32, not i32");
   EXPECT_EQ(session.report().live_by_category[static_cast<std::size_t>(Category::kOptimizer)], 0);
 
   SGD optimizer(w);
@@ -442,6 +482,24 @@ TEST(ByName, MakesTheSameOptimizersWithTheSameOptions) {
                   parameters,
                   SGDOptions{.lr = 0.25f, .momentum = 0.5f, .nesterov = true, .weight_decay = 0.125f, .state = f16});
             }));
+}
+
+TEST(ByName, OptionsAreThoseOfTheTypes) {
+  const auto named = [](const char* name, const NamedValues::Given& given) {
+    return trained([&](const auto& parameters) { return make_optimizer(name, parameters, given); });
+  };
+  const auto typed = [](const auto& options) {
+    return trained([&](const auto& parameters) { return make_with(parameters, options); });
+  };
+  EXPECT_EQ(named("adam", {{"lr", 0.25}, {"weight-decay", 0.5}}),
+            typed(AdamOptions{.lr = 0.25f, .weight_decay = 0.5f}));
+  EXPECT_EQ(named("adagrad", {{"lr", 0.25}, {"lr-decay", 0.5}, {"weight-decay", 0.5}}),
+            typed(AdagradOptions{.lr = 0.25f, .lr_decay = 0.5f, .weight_decay = 0.5f}));
+  EXPECT_EQ(
+      named("rmsprop", {{"lr", 0.25}, {"alpha", 0.5}, {"momentum", 0.5}, {"centered", 1}, {"weight-decay", 0.5}}),
+      typed(RMSpropOptions{.lr = 0.25f, .alpha = 0.5f, .weight_decay = 0.5f, .momentum = 0.5f, .centered = true}));
+  EXPECT_EQ(named("lion", {{"lr", 0.25}, {"weight-decay", 0.5}}),
+            typed(LionOptions{.lr = 0.25f, .weight_decay = 0.5f}));
 }
 
 TEST(ByName, EveryEntryHasALearningRateAndTrains) {
