@@ -94,7 +94,8 @@ class Optimizer {
     Group defaults = {};         // the values that it has, for parameters of no group
     std::vector<Group> groups = {};
     DType state = f16;
-    std::function<int(const Settings&)> moments;  // how many it keeps of a parameter
+    // How many moments it keeps of a parameter.
+    std::function<int(const Settings&)> moments = [](const Settings&) { return 0; };
   };
   Optimizer(const Config& config, const std::vector<Parameter>& parameters, SourceLocation where);
 
@@ -104,6 +105,8 @@ class Optimizer {
   template <class Step, bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
   friend std::shared_ptr<const AnyOp> update_op(const Optimizer& optimizer, std::uint64_t slot, Step step);
   const Settings& settings_of(std::uint64_t slot) const { return sets_[slots_[slot].set].now; }
+  std::int64_t steps_of(std::uint64_t slot) const { return slots_[slot].steps; }  // with the one under way
+  std::uint64_t seed() const { return seed_; }
   int moments_of(std::uint64_t slot) const { return sets_[slots_[slot].set].moments; }
 
  private:
