@@ -80,7 +80,7 @@ WeightAverage::WeightAverage(const char* kind, const std::vector<Parameter>& par
 }
 
 void WeightAverage::update(SourceLocation where) {
-  if (swapped_) fail(kind_, "update() while the model has the averages; swap() back first", where);
+  if (exchanged_) fail(kind_, "update() while the model has the averages; exchange() back first", where);
   const NoGrad no_grad;
   const float part = updates_ == 0 ? 1 : share(updates_);
   const auto op = any_op(UpdateAverage{part});
@@ -91,15 +91,15 @@ void WeightAverage::update(SourceLocation where) {
   ++updates_;
 }
 
-void WeightAverage::swap(SourceLocation where) {
-  if (updates_ == 0) fail(kind_, "swap() before the first update()", where);
+void WeightAverage::exchange(SourceLocation where) {
+  if (updates_ == 0) fail(kind_, "exchange() before the first update()", where);
   const NoGrad no_grad;
   const auto op = any_op(SwapInPlace{});
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor inputs[] = {averages_[i], parameters_[i]};
     (void)apply_all(op, inputs, where);
   }
-  swapped_ = !swapped_;
+  exchanged_ = !exchanged_;
 }
 
 void WeightAverage::set_updates(std::int64_t updates, SourceLocation where) {

@@ -2,9 +2,9 @@
 //
 //   optim::ExponentialAverage average(net.parameters(), {.decay = 0.999f});
 //   for (...) { ...; optimizer.step(); average.update(); }
-//   average.swap();  // the model has the averages, and the average keeps the weights
+//   average.exchange();  // the model has the averages, and the average keeps the weights
 //   evaluate(net);
-//   average.swap();  // back, to train on
+//   average.exchange();  // back, to train on
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ class WeightAverage {
   WeightAverage(const WeightAverage&) = delete;
   WeightAverage& operator=(const WeightAverage&) = delete;
 
-  // Takes the weights into the average: the first time it becomes a copy of them. An error while swapped.
+  // Takes the weights into the average: the first time it becomes a copy of them. An error while exchanged.
   void update(SourceLocation where = SourceLocation::current());
   // Weights and averages change places, without a copy of either. An error before the first update.
-  void swap(SourceLocation where = SourceLocation::current());
-  bool swapped() const { return swapped_; }
+  void exchange(SourceLocation where = SourceLocation::current());
+  bool exchanged() const { return exchanged_; }
   std::int64_t updates() const { return updates_; }
   // To be saved and loaded with updates(): a run that is resumed goes on with the same averages.
   const std::vector<Parameter>& state() const { return averages_; }
@@ -41,7 +41,7 @@ class WeightAverage {
   std::vector<Parameter> parameters_;
   std::vector<Parameter> averages_;  // f32, in the order of the parameters
   std::int64_t updates_ = 0;
-  bool swapped_ = false;
+  bool exchanged_ = false;
 };
 
 struct ExponentialAverageOptions {

@@ -119,13 +119,14 @@ TEST(Averages, SwapInForAnEvaluationAndOut) {
     const auto weights = problem.weights();
     const auto averages = values(average);
     const float before = loss();
-    average.swap();
-    EXPECT_TRUE(average.swapped());
+    average.exchange();
+    EXPECT_TRUE(average.exchanged());
     EXPECT_EQ(problem.weights(), averages);
     EXPECT_EQ(values(average), weights);
     EXPECT_TRUE(t == 0 || loss() > before) << t;
-    EXPECT_THAT([&] { average.update(); }, ThrowsMessage<Error>(HasSubstr("swap() back first (at average_test.cc:")));
-    average.swap();
+    EXPECT_THAT([&] { average.update(); },
+                ThrowsMessage<Error>(HasSubstr("exchange() back first (at average_test.cc:")));
+    average.exchange();
     EXPECT_EQ(problem.weights(), weights);
     EXPECT_EQ(loss(), before);
   }
@@ -162,8 +163,8 @@ TEST(Averages, RefuseWhatIsWrong) {
   EXPECT_THAT([&] { MeanWeights({problem.parameters[0] * 2}, where); },
               ThrowsMessage<Error>("[MeanWeights] 'parameter 0' is not a leaf (at train.cc:7)"));
   MeanWeights mean(problem.parameters);
-  EXPECT_THAT([&] { mean.swap(where); },
-              ThrowsMessage<Error>("[MeanWeights] swap() before the first update() (at train.cc:7)"));
+  EXPECT_THAT([&] { mean.exchange(where); },
+              ThrowsMessage<Error>("[MeanWeights] exchange() before the first update() (at train.cc:7)"));
   EXPECT_THAT([&] { mean.set_updates(-1, where); }, ThrowsMessage<Error>(HasSubstr("cannot be -1")));
 }
 
