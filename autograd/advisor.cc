@@ -364,8 +364,8 @@ Graph Advisor::program(std::span<const BufferId> keep) const {
   return graph;
 }
 
-Advice Advisor::plan_rest(std::span<const BufferId> keep) {
-  if (!limited_) return {};
+Advice Advisor::plan_rest(std::span<const BufferId> keep, Wanted wanted) {
+  if (!limited_ && wanted != Wanted::kAlways) return {};
   grow();
   const auto recorded = static_cast<OpId>(signatures_.size());
   bool all = plan_ != nullptr;

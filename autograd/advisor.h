@@ -69,7 +69,8 @@ class Advisor {
   // Every op up to the end of backward is recorded: the rest is planned where no plan is followed. `keep`: what has to
   // be in memory when the last of them has run.
   // Gives steps that drop what nobody needs, to be carried out at once.
-  Advice plan_rest(std::span<const BufferId> keep);
+  enum class Wanted : std::uint8_t { kWhereMemoryIsLimited, kAlways };
+  Advice plan_rest(std::span<const BufferId> keep, Wanted wanted = Wanted::kWhereMemoryIsLimited);
   // Where plan_rest() found no plan: one of the whole step, from its start, in which what has run runs again.
   // `ran_for_good`, by op: it has run and cannot run again, so that what it wrote is an input by now. Those that read
   // what is gone are added.

@@ -141,27 +141,33 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   return outputs;
 }
 
-void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
+ValueId Engine::loss_value(const Tensor& loss, std::string_view what, SourceLocation where) {
+  Handle* handle = Access::handle(loss);
+  const std::string call = absl::StrCat("[", std::string(what), "] ");
+  const std::string place = absl::StrCat(" (at ", to_string(where), ")");
+  if (handle->meta.shape.numel() != 1 || handle->meta.dtype != f32) {
+    throw ShapeError(absl::StrCat(call, "a loss must be one f32 number; this one has shape ",
+                                  handle->meta.shape.to_string(), place));
+  }
+  if (handle->no_graph != nullptr) {
+    throw Error(absl::StrCat(call, "the loss made at ", to_string(handle->where),
+                             " cannot go backward: ", *handle->no_graph, place));
+  }
+  if (!handle->requires_grad) {
+    throw Error(absl::StrCat(call, "the loss made at ", to_string(handle->where),
+                             " depends on nothing that requires a gradient", place));
+  }
+  return recorder_.value_of(handle, what, where);
+}
+
+void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, std::span<Handle* const> only,
+                      SourceLocation where) {
   let_go();
   std::vector<ValueId> values;
   check_owners(losses, "backward", where);
-  for (const Tensor& loss : losses) {
-    Handle* handle = Access::handle(loss);
-    if (handle->meta.shape.numel() != 1 || handle->meta.dtype != f32) {
-      throw ShapeError(absl::StrCat("[backward] a loss must be one f32 number; this one has shape ",
-                                    handle->meta.shape.to_string(), " (at ", to_string(where), ")"));
-    }
-    if (handle->no_graph != nullptr) {
-      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
-                               " cannot go backward: ", *handle->no_graph, " (at ", to_string(where), ")"));
-    }
-    if (!handle->requires_grad) {
-      throw Error(absl::StrCat("[backward] the loss made at ", to_string(handle->where),
-                               " depends on nothing that requires a gradient (at ", to_string(where), ")"));
-    }
-    values.push_back(recorder_.value_of(handle, "backward", where));
-  }
+  for (const Tensor& loss : losses) values.push_back(loss_value(loss, "backward", where));
   GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
+  pass.restrict_to(only);
   pass.check(values);
   pass.record(values, options.retain_graph);
   graded_.insert(graded_.end(), pass.leaves().begin(), pass.leaves().end());

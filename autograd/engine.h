@@ -4,6 +4,7 @@
 //
 //   engine.cc   op calls and backward; running what is recorded
 //   updates.cc  what changes leaves in place: optimizer steps
+//   minimize.cc backward and an optimizer step in one pass
 //   step_end.cc where a step ends, and what outlives it
 //   leaves.cc   values that the program makes itself: leaves, parameters, batches; reading and writing
 //   report.cc   what happened, and what is refused, in words and numbers
@@ -15,6 +16,7 @@
 #include <exception>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <new>
 #include <optional>
@@ -83,7 +85,9 @@ class Engine {
   // --- engine.cc
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                             SourceLocation where);
-  void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where);
+  // `only`: the leaves that get gradients; empty: all of them.
+  void backward(std::span<const Tensor> losses, BackwardOptions options, std::span<Handle* const> only,
+                SourceLocation where);
   // From destructors.
   void handle_died(Handle* handle) noexcept;
   void zero_grad(Handle* leaf);
@@ -94,6 +98,11 @@ class Engine {
   std::int32_t check_gradients(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> gradients,
                                SourceLocation where);
   void optimizer_step(std::span<const Update> updates, SourceLocation where);
+
+  // --- minimize.cc
+  // Throws Error where the loss is not, and undoes what the step has changed.
+  void require_finite(const Tensor& loss, SourceLocation where);
+  void minimize(const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome, SourceLocation where);
 
   // --- leaves.cc
   // A new leaf with undefined content.
@@ -152,6 +161,7 @@ class Engine {
   // Handles that died while an exception left a call.
   void bury() noexcept;
   void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
+  ValueId loss_value(const Tensor& loss, std::string_view what, SourceLocation where);
   void run_recorded();
   void run(OpId op);
   void carry_out(std::span<const scheduler::Step> steps, std::int64_t shift);
@@ -169,6 +179,15 @@ class Engine {
   // What the program holds and what was computed from these storages settles or expires before they change. At the end
   // of a step everything else does too, but for what waits for a backward pass.
   void settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what, SourceLocation where);
+  using Reasoned = std::pair<Handle*, const std::string*>;
+  struct Held {
+    std::map<BufferId, std::vector<Reasoned>> settling;  // by what they read; why they can no longer go backward
+    std::vector<Reasoned> expiring;                      // why they can no longer be read
+  };
+  // What would settle and expire. A backward pass goes through the nodes `going`.
+  Held held_values(std::span<const StorageId> changed, bool step_ends, const std::vector<bool>& going,
+                   std::string_view what, SourceLocation where);
+  void begin_settling(std::span<const Reasoned> handles);
   std::vector<StorageId> causes(std::span<const StorageId> changed) const;
   void end_stretch(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
   void restart_if_idle(const AnyOp& op, SourceLocation where);
@@ -181,10 +200,17 @@ class Engine {
 
   // --- updates.cc
   std::vector<StorageId> changed_by(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
+  std::vector<StorageId> changed_by(const AnyOp& op, std::span<Handle* const> inputs, std::span<const Meta> metas,
+                                    SourceLocation where);
   void note_change(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
   void undo_changes();
   NodeId record_update(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where);
+  void end_step();
   void run_updates(std::span<const Update> updates, SourceLocation where);
+
+  // --- minimize.cc
+  void plan_pass(SourceLocation where);
+  void run_pass(std::span<const OpId> update_ops, PassOutcome& outcome);
 
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);

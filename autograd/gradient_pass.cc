@@ -1,6 +1,8 @@
 #include "autograd/gradient_pass.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -37,14 +39,63 @@ void GradientPass::check(std::span<const ValueId> losses) {
       reach(input);
     }
   }
+  going_ = reached_;
+  if (!targets_.empty()) narrow();
+}
+
+bool GradientPass::leads_to_one() const {
+  return std::any_of(targets_.begin(), targets_.end(),
+                     [](const Target& each) { return each.last != kNone || each.leaf->grad != nullptr; });
+}
+
+void GradientPass::restrict_to(std::span<Handle* const> leaves) {
+  for (Handle* leaf : leaves) targets_.push_back({leaf, kNone, kNone});
+}
+
+GradientPass::Target* GradientPass::target_of(const Handle* leaf) {
+  const auto found =
+      std::find_if(targets_.begin(), targets_.end(), [&](const Target& each) { return each.leaf == leaf; });
+  return found == targets_.end() ? nullptr : &*found;
+}
+
+void GradientPass::narrow() {
+  for (std::size_t n = 0; n < going_.size(); ++n) {
+    if (!going_[n]) continue;
+    going_[n] = std::any_of(tape_.nodes[n].inputs.begin(), tape_.nodes[n].inputs.end(), [&](ValueId input) {
+      const Value& value = tape_.values[input];
+      if (value.leaf != nullptr) return target_of(value.leaf) != nullptr;
+      return value.producer != kNone && going_[static_cast<std::size_t>(value.producer)];
+    });
+  }
+  for (std::size_t n = going_.size(); n-- > 0;) {
+    if (!going_[n]) continue;
+    const Node& node = tape_.nodes[n];
+    for (Target& each : targets_) {
+      const StorageId storage = each.leaf->storage;
+      const bool uses = std::find(node.saved.begin(), node.saved.end(), storage) != node.saved.end() ||
+                        std::any_of(node.inputs.begin(), node.inputs.end(),
+                                    [&](ValueId input) { return tape_.values[input].storage == storage; });
+      if (uses) each.last = static_cast<NodeId>(n);
+    }
+  }
 }
 
 void GradientPass::record(std::span<const ValueId> losses, bool retain) {
   const auto last = static_cast<NodeId>(reached_.size());
   for (ValueId loss : losses) contribute(loss, fill(loss, 1.0f));
+  const auto hand_over_from = [&](NodeId node) {
+    if (!whole_) return;
+    for (const Target& each : targets_) {
+      if (each.last != node) continue;
+      if (const ValueId sum = sum_of(each.leaf); sum != kNone) whole_(each.leaf, sum);
+    }
+  };
   for (NodeId n = last - 1; n >= 0; --n) {
-    if (reached_[n]) record_node(n);
+    if (!going_[n]) continue;
+    record_node(n);
+    hand_over_from(n);
   }
+  hand_over_from(kNone);  // what waited for this step and got nothing from this loss
   if (retain) return;
   for (NodeId n = 0; n < last; ++n) {
     if (!reached_[n]) continue;
@@ -71,7 +122,18 @@ void GradientPass::record_node(NodeId n) {
   const auto outputs = tape_.nodes[n].outputs;
   const bool any = std::any_of(outputs.begin(), outputs.end(), [&](ValueId out) { return grads_.contains(out); });
   if (!any) return;
-  for (std::size_t p = 0; p < prepared->parts.size(); ++p) record_part(n, prepared->parts[p], static_cast<int>(p));
+  // Gradients that die with this node come last: what goes on then does not have to lie beside them.
+  const auto dies = [&](const Part& part) {
+    return std::all_of(part.inputs.begin(), part.inputs.end(), [&](int input) {
+      const Target* target = target_of(tape_.values[tape_.nodes[n].inputs[static_cast<std::size_t>(input)]].leaf);
+      return target != nullptr && target->last == n;
+    });
+  };
+  std::vector<std::size_t> order(prepared->parts.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (whole_)
+    std::stable_partition(order.begin(), order.end(), [&](std::size_t p) { return !dies(prepared->parts[p]); });
+  for (std::size_t p : order) record_part(n, prepared->parts[p], static_cast<int>(p));
   for (ValueId out : outputs) {
     if (auto grad = grads_.find(out); grad != grads_.end()) --shares_[tape_.values[grad->second].storage];
   }
@@ -97,6 +159,10 @@ std::vector<ValueId> GradientPass::operands(const Node& origin, const Part& part
 
 void GradientPass::record_part(NodeId n, const Part& part, int index) {
   const Node origin = tape_.nodes[n];  // a copy: recording moves the vector
+  const bool wanted = std::any_of(part.inputs.begin(), part.inputs.end(), [&](int input) {
+    return takes_gradient(origin.inputs[static_cast<std::size_t>(input)]);
+  });
+  if (!wanted) return;
   const std::vector<ValueId> reads = operands(origin, part);
   if (part.view) {
     contribute(origin.inputs[static_cast<std::size_t>(part.inputs[0])],
@@ -116,10 +182,10 @@ void GradientPass::record_part(NodeId n, const Part& part, int index) {
   attributes("part", index);
 
   Handle* leaf = tape_.values[origin.inputs[static_cast<std::size_t>(part.inputs[0])]].leaf;
-  if (part.accumulates && part.inputs.size() == 1 && leaf != nullptr && leaf->grad != nullptr &&
-      part.gx[0].layout.plain()) {
+  const ValueId sum = leaf == nullptr ? kNone : sum_of(leaf);
+  if (part.accumulates && part.inputs.size() == 1 && sum != kNone && part.gx[0].layout.plain()) {
     node.accumulate = true;
-    node.updates = {recorder_.value_of(leaf->grad, "backward", where_)};
+    node.updates = {sum};
     leaves_.push_back(leaf);
     recorder_.append(std::move(node), scheduler::Phase::kBackward, part.scratch, part.work, {}, attributes.text());
     return;
@@ -137,14 +203,21 @@ void GradientPass::record_part(NodeId n, const Part& part, int index) {
   }
 }
 
+bool GradientPass::takes_gradient(ValueId target) {
+  const Value& value = tape_.values[target];
+  if (value.leaf != nullptr) return targets_.empty() || target_of(value.leaf) != nullptr;
+  if (value.producer == kNone || !value.requires_grad) return false;
+  return going_[static_cast<std::size_t>(value.producer)];
+}
+
 void GradientPass::contribute(ValueId target, ValueId g) {
+  if (!takes_gradient(target)) return;
   const Value& value = tape_.values[target];
   if (value.leaf != nullptr) {
     ++shares_[tape_.values[g].storage];
     deliver(value.leaf, g);
     return;
   }
-  if (value.producer == kNone || !value.requires_grad) return;
   auto [grad, first] = grads_.try_emplace(target, g);
   if (first) {
     ++shares_[tape_.values[g].storage];
@@ -167,31 +240,41 @@ void GradientPass::contribute(ValueId target, ValueId g) {
   grads_[target] = total;
 }
 
+ValueId GradientPass::sum_of(Handle* leaf) {
+  if (Target* own = target_of(leaf); own != nullptr && own->sum != kNone) return own->sum;
+  return leaf->grad == nullptr ? kNone : recorder_.value_of(leaf->grad, "backward", where_);
+}
+
 void GradientPass::deliver(Handle* leaf, ValueId g) {
   const ValueId plain = recorder_.in_layout(g, Layout{}, where_, scheduler::Phase::kBackward);
   if (plain != g) shares_[tape_.values[plain].storage] = 1;
   leaves_.push_back(leaf);
-  if (leaf->grad == nullptr) {
-    ValueId own = plain;
+  ValueId sum = sum_of(leaf);
+  if (sum == kNone) {
+    sum = plain;
     const bool exclusive = shares_[tape_.values[plain].storage] == 1 && tape_.values[plain].offset == 0 &&
                            storages_[tape_.values[plain].storage].reproducible();
-    if (!exclusive) own = fill(plain, 0.0f);
-    const StorageId storage = tape_.values[own].storage;
+    if (!exclusive) sum = fill(plain, 0.0f);
+    const StorageId storage = tape_.values[sum].storage;
     storages_[storage].category = Category::kGradients;
-    storages_[storage].origin = Origin::kCarried;
     storages_[storage].name = absl::StrCat(storages_[leaf->storage].name, ".grad");
-    Handle* grad = lifetimes_.new_leaf(Meta::plain(leaf->meta.shape), storage, leaf->where);
-    grad->value = own;
-    grad->generation = lifetimes_.generation();
-    ++grad->refs;
-    leaf->grad = grad;
+    if (whole_) {
+      target_of(leaf)->sum = sum;
+    } else {
+      storages_[storage].origin = Origin::kCarried;
+      Handle* grad = lifetimes_.new_leaf(Meta::plain(leaf->meta.shape), storage, leaf->where);
+      grad->value = sum;
+      grad->generation = lifetimes_.generation();
+      ++grad->refs;
+      leaf->grad = grad;
+    }
     if (exclusive) return;
   }
   Node node;
   node.kind = Node::Kind::kAccumulate;
   node.where = where_;
   node.reads = {plain};
-  node.updates = {recorder_.value_of(leaf->grad, "backward", where_)};
+  node.updates = {sum};
   recorder_.append(std::move(node), scheduler::Phase::kBackward, 0,
                    {0, 3.0 * static_cast<double>(tape_.values[plain].meta.bytes)}, {}, "");
 }

@@ -2,9 +2,11 @@
 // the tape alone decides.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "autograd/lifetimes.h"
@@ -17,23 +19,46 @@ class GradientPass {
   GradientPass(Tape& tape, Storages& storages, Lifetimes& lifetimes, Recorder& recorder, SourceLocation where)
       : tape_(tape), storages_(storages), lifetimes_(lifetimes), recorder_(recorder), where_(where) {}
 
+  // Only these leaves get gradients.
+  void restrict_to(std::span<Handle* const> leaves);
+  // As soon as the gradient of one of those leaves is whole and nothing of the pass reads the leaf any more, it is
+  // handed over instead of becoming the leaf's own: what it was before counts, and dies with its last reader.
+  using Whole = std::function<void(Handle* leaf, ValueId gradient)>;
+  void hand_over(Whole whole) { whole_ = std::move(whole); }
   // Throws Error where the losses reach what cannot go backward (any more).
   void check(std::span<const ValueId> losses);
+  // From check() on, by node: the pass goes through it, or would without restrict_to().
+  const std::vector<bool>& reached() const { return reached_; }
+  // From check() on: one of the leaves that it is restricted to has a gradient then.
+  bool leads_to_one() const;
   // `retain`: the nodes stay, for another pass.
   void record(std::span<const ValueId> losses, bool retain);
   // The leaves that get a gradient, or more of it.
   const std::vector<Handle*>& leaves() const { return leaves_; }
 
  private:
+  // A leaf that the pass is restricted to.
+  struct Target {
+    Handle* leaf = nullptr;
+    NodeId last = kNone;  // the lowest node of the pass that uses the leaf
+    ValueId sum = kNone;  // its gradient by now, where that is handed over
+  };
+  Target* target_of(const Handle* leaf);
+  // The nodes that lead to targets, and which of them uses each last.
+  void narrow();
   // A value of the same meta, filled.
   ValueId fill(ValueId like, float number);
   void record_node(NodeId node);
   void record_part(NodeId node, const Part& part, int index);
   std::vector<ValueId> operands(const Node& origin, const Part& part);
+  // Whether anything comes of a gradient of this value.
+  bool takes_gradient(ValueId target);
   // Adds gradient `g` to what `target` has.
   void contribute(ValueId target, ValueId g);
   // Gives a leaf its gradient, or adds to the one it has.
   void deliver(Handle* leaf, ValueId g);
+  // What a leaf has by now; kNone: nothing.
+  ValueId sum_of(Handle* leaf);
 
   Tape& tape_;
   Storages& storages_;
@@ -41,6 +66,9 @@ class GradientPass {
   Recorder& recorder_;
   SourceLocation where_;
   std::vector<bool> reached_;
+  std::vector<bool> going_;      // of these, the nodes that are gone through
+  std::vector<Target> targets_;  // in the order in which they were given; none: every leaf
+  Whole whole_;
   std::vector<Handle*> leaves_;
   std::unordered_map<ValueId, ValueId> grads_;  // of forward values
   std::unordered_map<StorageId, int> shares_;   // how many targets share a gradient's bytes

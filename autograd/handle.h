@@ -19,6 +19,7 @@ class Handle {
   Engine* engine = nullptr;  // null once the session is gone
   int refs = 0;
   std::uint32_t generation = 0;  // of the tape that `value` belongs to
+  std::uint32_t assignments = 0;
   ValueId value = kNone;
   StorageId storage = kNone;  // of leaves and settled values; else found through `value`
   bool requires_grad = false;

@@ -111,10 +111,6 @@ void Engine::read(Handle* handle, void* out, SourceLocation where) {
   if (handle->lost != nullptr) (void)recorder_.value_of(handle, "read", where);
   const auto bytes = static_cast<std::size_t>(Meta::plain(handle->meta.shape, handle->meta.dtype).bytes);
   if (bytes == 0) return;
-  if (!storages_.has_bytes()) {
-    std::memset(out, 0, bytes);
-    return;
-  }
   if (handle->number != nullptr) {
     std::memcpy(out, handle->number.get(), bytes);
     return;
@@ -122,10 +118,14 @@ void Engine::read(Handle* handle, void* out, SourceLocation where) {
   let_go();
   const bool computed = lifetimes_.computed(handle);
   const StorageId storage = lifetimes_.storage_of(handle);
-  // A read is an op, so that a plan of the step knows that the value is wanted here.
+  // A read is an op, in a dry run as well, so that a plan of the step knows that the value is wanted here.
   if (computed || !storages_[storage].resident()) {
     recorder_.hold({&storage, 1}, Recorder::HoldFor::kRead, where);
     run_recorded();
+  }
+  if (!storages_.has_bytes()) {
+    std::memset(out, 0, bytes);
+    return;
   }
   const std::int64_t offset = computed ? tape_.values[handle->value].offset : handle->offset;
   replay_.copy_out(handle->meta, storages_.data(storage) + offset, out);
@@ -145,6 +145,7 @@ void Engine::write(Handle* handle, const void* elements, SourceLocation where) {
   }
   const auto bytes = static_cast<std::size_t>(handle->meta.bytes);
   if (storages_.has_bytes() && bytes > 0) std::memcpy(leaf_data(handle), elements, bytes);
+  ++handle->assignments;
 }
 
 // --- batches

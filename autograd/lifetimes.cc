@@ -242,11 +242,11 @@ void Lifetimes::expire(Handle* handle, const std::string* reason) {
   check_ended(value.storage);
 }
 
-std::vector<bool> Lifetimes::waiting_nodes() const {
+std::vector<bool> Lifetimes::waiting_nodes(const std::vector<bool>& going) const {
   std::vector<bool> waiting(tape_.nodes.size(), false);
   for (std::size_t n = 0; n < tape_.nodes.size(); ++n) {
     const Node& node = tape_.nodes[n];
-    if (!node.alive || !node.requires_grad || node.retired) continue;
+    if (!node.alive || !node.requires_grad || node.retired || (n < going.size() && going[n])) continue;
     waiting[n] = std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
       const Value& value = tape_.values[input];
       if (!value.requires_grad || value.leaf != nullptr) return true;

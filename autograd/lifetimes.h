@@ -62,8 +62,8 @@ class Lifetimes {
   // After it: the handles read bytes, and no longer the tape.
   void settle(std::span<Handle* const> handles, const std::string* no_graph);
   void expire(Handle* handle, const std::string* reason);
-  // By node: whether a backward pass can still go through it.
-  std::vector<bool> waiting_nodes() const;
+  // By node: whether a backward pass can still go through it, but for the one that goes through `going`.
+  std::vector<bool> waiting_nodes(const std::vector<bool>& going = {}) const;
 
   // --- the end of a step
   // Handles of at most kNumberBytes take their elements out of the arena. `read` copies them out as plain ones.

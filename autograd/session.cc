@@ -125,7 +125,7 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
     const std::int64_t middle = whole(refused + (budget - refused) / 2);
     (refusal(middle) ? refused : budget) = middle;
   }
-  // Planning at a smaller budget may find what the search for the smallest did not: down, in steps that grow while they
+  // What was planned for is not always the least in which the program gets through: down, in steps that grow while they
   // succeed.
   for (std::int64_t step = core::Extents::kAlignment; step > 0 && budget - step > refused;) {
     const bool less = !refusal(budget - step);
@@ -147,6 +147,24 @@ void optimizer_step(Session& session, std::span<const Update> updates, SourceLoc
   Engine& engine = session.engine();
   engine.call("step", where, [&] { engine.optimizer_step(updates, where); });
 }
+
+void backward_to(Session& session, const Tensor& loss, std::span<const Tensor> leaves, SourceLocation where) {
+  Engine& engine = session.engine();
+  std::vector<Handle*> handles;
+  for (const Tensor& leaf : leaves) handles.push_back(Access::handle(leaf));
+  engine.call("minimize", where, [&] {
+    engine.require_finite(loss, where);
+    engine.backward({&loss, 1}, {}, handles, where);
+  });
+}
+
+void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome,
+              SourceLocation where) {
+  Engine& engine = session.engine();
+  engine.call("minimize", where, [&] { engine.minimize(loss, updates, outcome, where); });
+}
+
+std::int64_t assignments(const Tensor& leaf) { return Access::handle(leaf)->assignments; }
 
 struct SessionTie::Impl {
   Session* session = nullptr;  // null once it has ended

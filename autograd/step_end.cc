@@ -34,23 +34,12 @@ std::vector<StorageId> Engine::causes(std::span<const StorageId> changed) const 
   return cause;
 }
 
-void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what,
-                         SourceLocation where) {
-  if (tape_.alive_nodes == 0) return;
+Engine::Held Engine::held_values(std::span<const StorageId> changed, bool step_ends, const std::vector<bool>& going,
+                                 std::string_view what, SourceLocation where) {
+  Held held;
+  if (tape_.alive_nodes == 0) return held;
   const std::vector<StorageId> cause = causes(changed);
-  const std::vector<bool> waiting = step_ends ? lifetimes_.waiting_nodes() : std::vector<bool>();
-  std::map<BufferId, std::vector<Handle*>> settling;  // by what they read
-  std::vector<Handle*> expiring;
-  lifetimes_.for_each_computed([&](Handle* handle) {
-    const Value& value = tape_.values[handle->value];
-    const bool changes = cause[value.producer] != kNone;
-    if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
-    if (changes && handle->requires_grad && !handle->stays_readable()) {
-      expiring.push_back(handle);
-    } else {
-      settling[storages_[value.storage].buffer].push_back(handle);
-    }
-  });
+  const std::vector<bool> waiting = step_ends ? lifetimes_.waiting_nodes(going) : std::vector<bool>();
   const auto reason = [&](const Handle* handle) {
     const StorageId id = cause[tape_.values[handle->value].producer];
     if (id == kNone) return absl::StrCat("the step ended with ", std::string(what), " at ", to_string(where));
@@ -59,24 +48,43 @@ void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std
                         to_string(storage.where), "), which the value from ", to_string(handle->where),
                         " was computed from, was changed by ", std::string(what), " at ", to_string(where));
   };
-  for (Handle* handle : expiring) {
-    lifetimes_.expire(handle, text_once(absl::StrCat("the value is gone: ", reason(handle),
-                                                     "; read it before, mark it with keep(), or detach() it")));
-  }
+  lifetimes_.for_each_computed([&](Handle* handle) {
+    const Value& value = tape_.values[handle->value];
+    const bool changes = cause[value.producer] != kNone;
+    if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
+    if (changes && handle->requires_grad && !handle->stays_readable()) {
+      held.expiring.emplace_back(handle, text_once(absl::StrCat("the value is gone: ", reason(handle),
+                                                                "; read it before, mark it with keep(), or detach() "
+                                                                "it")));
+      return;
+    }
+    const std::string* no_graph = nullptr;
+    if (handle->requires_grad) no_graph = text_once(absl::StrCat("its graph is gone: ", reason(handle)));
+    held.settling[storages_[value.storage].buffer].emplace_back(handle, no_graph);
+  });
+  return held;
+}
+
+void Engine::settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what,
+                         SourceLocation where) {
+  const Held held = held_values(changed, step_ends, {}, what, where);
+  for (const auto& [handle, reason] : held.expiring) lifetimes_.expire(handle, reason);
   // One after the other: what the first was computed from can go before the second has to be there.
-  for (const auto& [buffer, handles] : settling) {
+  for (const auto& [buffer, handles] : held.settling) {
     const StorageId storage = tape_.buffer_storage[buffer];
-    for (StorageId settled : lifetimes_.begin_settling(handles)) advisor_.pin(storages_[settled].buffer);
+    begin_settling(handles);
     recorder_.hold({&storage, 1}, Recorder::HoldFor::kSettling, where);
     run_recorded();
-    for (Handle* handle : handles) {
-      const std::string* no_graph = nullptr;
-      if (handle->requires_grad) no_graph = text_once(absl::StrCat("its graph is gone: ", reason(handle)));
-      lifetimes_.settle({&handle, 1}, no_graph);
-    }
+    for (const auto& [handle, no_graph] : handles) lifetimes_.settle({&handle, 1}, no_graph);
     let_go();
   }
   collect();
+}
+
+void Engine::begin_settling(std::span<const Reasoned> handles) {
+  std::vector<Handle*> plain;
+  for (const auto& [handle, reason] : handles) plain.push_back(handle);
+  for (StorageId settled : lifetimes_.begin_settling(plain)) advisor_.pin(storages_[settled].buffer);
 }
 
 // --- where steps end

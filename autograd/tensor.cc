@@ -180,7 +180,7 @@ void Tensor::backward(BackwardOptions options, SourceLocation where) const {
 void backward(std::span<const Tensor> losses, BackwardOptions options, SourceLocation where) {
   if (losses.empty()) throw Error(absl::StrCat("[backward] no loss is given (at ", to_string(where), ")"));
   Engine& engine = engine_of(checked(losses.front(), "backward", where), "backward", where);
-  engine.call("backward", where, [&] { engine.backward(losses, options, where); });
+  engine.call("backward", where, [&] { engine.backward(losses, options, {}, where); });
 }
 
 void Tensor::read(void* out, std::int64_t count, ElementType type, SourceLocation where) const {

@@ -5,43 +5,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/engine.h"
+#include "autograd/updating.h"
 
 namespace tidemark::detail {
-namespace {
-
-// While one lives, what is recorded belongs to the end of the step: it opens no new one, and no gradient is recorded.
-class Updating {
- public:
-  Updating(bool& updating, Recorder& recorder) : updating_(updating), recorder_(recorder) {
-    updating_ = true;
-    recorder_.set_phase(scheduler::Phase::kUpdate);
+std::vector<StorageId> Engine::changed_by(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where) {
+  std::vector<Handle*> handles;
+  std::vector<Meta> metas;
+  handles.reserve(inputs.size());
+  metas.reserve(inputs.size());
+  for (const Tensor& input : inputs) {
+    handles.push_back(Access::handle(input));
+    metas.push_back(handles.back()->meta);
   }
-  ~Updating() {
-    updating_ = false;
-    recorder_.set_phase(std::nullopt);
-  }
-  Updating(const Updating&) = delete;
-  Updating& operator=(const Updating&) = delete;
-
- private:
-  bool& updating_;
-  Recorder& recorder_;
-  NoGrad no_grad_;
-};
-
-}  // namespace
+  return changed_by(op, handles, metas, where);
+}
 
 // The leaves that the op is going to change. They lie in memory from now on, even the small ones.
-std::vector<StorageId> Engine::changed_by(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where) {
+std::vector<StorageId> Engine::changed_by(const AnyOp& op, std::span<Handle* const> inputs, std::span<const Meta> metas,
+                                          SourceLocation where) {
   Attributes attributes;
-  std::vector<Meta> metas;
-  metas.reserve(inputs.size());
-  for (const Tensor& input : inputs) metas.push_back(Access::handle(input)->meta);
   op.describe(attributes);
   const auto prepared = prepared_.get(op, attributes.text(), metas, Needs(), where);
   std::vector<StorageId> changed;
   for (int i : prepared->updates) {
-    Handle* handle = Access::handle(inputs[static_cast<std::size_t>(i)]);
+    Handle* handle = inputs[static_cast<std::size_t>(i)];
     const auto refuse = [&](const std::string& what) {
       throw Error(absl::StrCat("[", std::string(op.name()), "] it changes input ", i, ", ", what, " (at ",
                                to_string(where), ")"));
@@ -115,6 +102,10 @@ void Engine::optimizer_step(std::span<const Update> updates, SourceLocation wher
     const Updating updating(updating_, recorder_);
     run_updates(updates, where);
   }
+  end_step();
+}
+
+void Engine::end_step() {
   ++keys_.step;
   keys_.ordinal = 0;
   if (tape_.alive_nodes == 0) end_generation();

@@ -9,8 +9,12 @@ function(tidemark_compile_rules target)
   if(TIDEMARK_SANITIZE)
     # GCC 12 takes std::regex for uninitialized where it instruments it.
     target_compile_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE} -fno-omit-frame-pointer
-                                            -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+                                            -fno-sanitize-recover=all
+                                            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE})
+  endif()
+  if(TIDEMARK_FUZZ)
+    target_compile_options(${target} PUBLIC -fsanitize=fuzzer-no-link)
   endif()
 endfunction()
 
@@ -27,6 +31,8 @@ endfunction()
 
 # The tests that continuous integration also runs under sanitizers: those with the label of the same name.
 add_custom_target(sanitize)
+# Those that run under the thread sanitizer; likewise.
+add_custom_target(threads)
 
 # A GoogleTest executable of one or more files, which is one CTest test.
 function(tidemark_test name)
@@ -37,7 +43,9 @@ function(tidemark_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900)
-  if("sanitize" IN_LIST ARG_LABELS)
-    add_dependencies(sanitize ${name})
-  endif()
+  foreach(group sanitize threads)
+    if(${group} IN_LIST ARG_LABELS)
+      add_dependencies(${group} ${name})
+    endif()
+  endforeach()
 endfunction()

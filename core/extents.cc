@@ -29,7 +29,7 @@ bool Extents::is_free(std::int64_t offset, std::int64_t bytes) const {
   auto hole = holes_.upper_bound(offset);
   if (hole == holes_.begin()) return false;
   --hole;
-  return offset + round_up(bytes) <= hole->first + hole->second;
+  return offset - hole->first <= hole->second - round_up(bytes);
 }
 
 void Extents::take(std::int64_t offset, std::int64_t bytes, std::int32_t owner) {

@@ -51,7 +51,7 @@ std::int64_t parse_bytes(std::string_view text) {
   for (const Unit& known : kUnits) {
     if (unit != known.name) continue;
     const double bytes = std::floor(number * known.bytes);
-    if (bytes >= 0x1p62) throw fail();
+    if (bytes > 0x1p62) throw fail();  // which the largest are rounded up to
     return static_cast<std::int64_t>(bytes);
   }
   throw fail();

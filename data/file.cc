@@ -32,7 +32,7 @@ std::optional<core::Bytes> read_gzip(const std::filesystem::path& path, std::int
     fail(path, 0, gzgetc(file.get()) < 0 ? "the gzip data ends too early" : "damaged gzip data (no gzip header)");
   }
   std::optional<core::Bytes> bytes =
-      core::read_bounded(most, 2 * packed.size(), [&](std::uint8_t* to, std::size_t count) {
+      core::read_bounded(most, 2 * std::min(packed.size(), most), [&](std::uint8_t* to, std::size_t count) {
         const auto part = static_cast<unsigned>(std::min<std::size_t>(count, kChunk));
         return static_cast<std::size_t>(std::max(0, gzread(file.get(), to, part)));
       });

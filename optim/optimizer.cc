@@ -149,14 +149,14 @@ void Optimizer::check_gradients(Session& session, std::span<const Tensor> gradie
   const auto bad = detail::check_gradients(session, any_op(CheckFinite{kGradientLimit}), gradients, where);
   if (bad == 0) return;
   fail("the gradient of '" + slots_[slots[static_cast<std::size_t>(bad - 1)]].name +
-           "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning rate, or "
-           "look " +
-           "for a division by zero or a logarithm of it in the loss",
+           "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning rate, or " +
+           "look for a division by zero or a logarithm of it in the loss",
        where);
 }
 
 void Optimizer::step(SourceLocation where) {
   Session& session = slots_.front().parameter.session(where);
+  check_whole(where);
   check_parameters(session, where);
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;

@@ -40,7 +40,7 @@ Graph in_fine_units(Graph graph) {
 }
 
 Plan in_fine_units(Plan plan) {
-  return with_bytes(std::move(plan), [](std::int64_t& bytes) { bytes = std::min(bytes, kMostFineBytes) * kFineUnits; });
+  return with_bytes(std::move(plan), [](std::int64_t& bytes) { bytes = to_fine_units(bytes); });
 }
 
 Plan in_bytes(Plan plan) {

@@ -4,7 +4,6 @@
 #include <numeric>
 #include <string>
 
-#include "core/extents.h"
 #include "core/printable.h"
 #include "scheduler/bound/lower_bound.h"
 #include "scheduler/bound/several_instants.h"
@@ -44,10 +43,14 @@ class Planner {
   // Sizes of the graph and budgets are in units, of which a byte has `units`.
   Planner(const Graph& graph, const PlanOptions& options, std::int64_t units = 1)
       : graph_(graph),
-        options_(options),
+        options_(without_ignored(options)),
         program_(compile(graph, options.start)),
         units_(units),
-        small_(small_enough(program_)) {}
+        small_(small_enough(program_)) {
+    if (!start_is_possible(program_, places_at_start(program_, options_.start))) {
+      throw Error("a plan: the start gives offsets that overlap or are no multiples of 64");
+    }
+  }
 
   std::optional<Plan> find(std::int64_t budget, const Plan* smaller) {
     auto found = attempt(budget);
@@ -71,7 +74,7 @@ class Planner {
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const std::int64_t least = less_than(smallest_ ? smallest_->budget : smallest(squeezed(0)).budget, budget);
+    const std::int64_t least = smallest_ ? smallest_->budget : smallest(squeezed(0)).budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
@@ -84,6 +87,13 @@ class Planner {
   }
 
  private:
+  // Where no offsets are chosen, those of the start say nothing.
+  static PlanOptions without_ignored(PlanOptions options) {
+    if (options.place || !options.start) return options;
+    for (Placement& p : options.start->resident) p.offset = kAnywhere;
+    return options;
+  }
+
   std::int64_t ops() const { return program_.op_count - program_.first_op; }
 
   // Events touched by the search, at about 3 ns each.
@@ -244,8 +254,7 @@ class Planner {
       const Graph fine = in_fine_units(graph_);
       PlanOptions options = options_;
       options.place = true;
-      auto plan = Planner(fine, options, kFineUnits)
-                      .traced(std::min(budget, kMostFineBytes) * kFineUnits, most_runs, last_uses);
+      auto plan = Planner(fine, options, kFineUnits).traced(to_fine_units(budget), most_runs, last_uses);
       if (!plan) return std::nullopt;
       return without_places(std::move(plan->steps), budget);
     }
@@ -348,19 +357,6 @@ class Planner {
     return *smallest_;
   }
 
-  // The search for a plan at one budget may find what the search for the smallest did not. Down from `least`, in steps
-  // that grow while they succeed; `refused` has no plan.
-  std::int64_t less_than(std::int64_t least, std::int64_t refused) {
-    constexpr int kTries = 8;
-    std::int64_t step = units_ * core::Extents::kAlignment;
-    for (int i = 0; i < kTries && least - step > std::max(refused, least_possible() - 1); ++i, step *= 2) {
-      const auto plan = attempt(least - step);
-      if (!plan) break;
-      least -= step;
-    }
-    return least;
-  }
-
   Plan for_more(Plan plan, std::int64_t budget) const {
     plan.budget = budget;
     plan.lower_bound = program_.base_cost + bound_.extra;
@@ -413,7 +409,7 @@ Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
   if (options.place && !options.start && has_odd_sizes(graph)) {
     (void)compile(graph);  // errors in bytes
     const Graph fine = in_fine_units(graph);
-    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(std::min(budget, kMostFineBytes) * kFineUnits));
+    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(to_fine_units(budget)));
     plan.budget = budget;
     return plan;
   }
@@ -426,8 +422,7 @@ std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const Plan
     const Graph fine = in_fine_units(graph);
     std::optional<Plan> less;
     if (smaller != nullptr) less = in_fine_units(*smaller);
-    auto plan =
-        Planner(fine, options, kFineUnits).find(std::min(budget, kMostFineBytes) * kFineUnits, less ? &*less : nullptr);
+    auto plan = Planner(fine, options, kFineUnits).find(to_fine_units(budget), less ? &*less : nullptr);
     if (!plan) return std::nullopt;
     Plan result = in_bytes(*std::move(plan));
     result.budget = budget;

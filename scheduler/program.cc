@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "core/printable.h"
 #include "tidemark/error.h"
@@ -139,7 +140,9 @@ class Compiler {
         if (program_.producer[place.buffer] >= program_.first_op) {
           fail("the start has " + describe_buffer(graph_, place.buffer) + " resident, which is still to be written");
         }
-        program_.at_start[place.buffer] = 1;
+        if (std::exchange(program_.at_start[place.buffer], 1) != 0) {
+          fail("the start has " + describe_buffer(graph_, place.buffer) + " resident twice");
+        }
       }
     }
     for (BufferId b = 0; b < program_.buffer_count; ++b) {

@@ -3,10 +3,6 @@
 
 #include "tidemark/error.h"
 
-namespace CLI {
-class App;
-}
-
 namespace tidemark::tools {
 
 // What the process returns.
@@ -18,9 +14,12 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-// Each adds its subcommand, which runs when the command line that names it has been parsed.
-void add_train(CLI::App& app);
-void add_plan(CLI::App& app);
-void add_simulate(CLI::App& app);
+// Each runs its subcommand; the command line has been parsed and checked.
+struct TrainCommand;
+struct PlanCommand;
+struct SimulateCommand;
+void train(const TrainCommand& options);
+void plan(const PlanCommand& command);
+void simulate(const SimulateCommand& command);
 
 }  // namespace tidemark::tools

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,20 +12,10 @@
 #include "tidemark/units.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
+#include "tools/options.h"
 
 namespace tidemark::tools {
 namespace {
-
-struct PlanCommand {
-  std::string graph;
-  std::string budget;
-  bool sweep = false;
-  std::vector<std::string> budgets{"90%", "80%", "70%", "60%", "50%", "40%", "30%", "20%", "10%"};
-  std::string effort = "default";
-  bool no_place = false;
-  std::int64_t seed = 1;
-  std::string out;
-};
 
 // "60.0%"; "-" of nothing.
 std::string share(std::int64_t part, std::int64_t whole) {
@@ -104,7 +93,9 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
   }
 }
 
-void run(const PlanCommand& command) {
+}  // namespace
+
+void plan(const PlanCommand& command) {
   check_output("--out", command.out, {command.graph});
   const scheduler::Graph graph = scheduler::read_graph(command.graph);
   scheduler::PlanOptions options;
@@ -131,35 +122,6 @@ void run(const PlanCommand& command) {
                 static_cast<long long>(moves), format_bytes(plan.moved_bytes).c_str());
   }
   std::printf("\n");
-}
-
-}  // namespace
-
-void add_plan(CLI::App& app) {
-  const auto plan = std::make_shared<PlanCommand>();
-  CLI::App& command =
-      *app.add_subcommand("plan", "Plans what a program keeps, discards and computes again inside a budget.");
-  command.option_defaults()->always_capture_default();
-  command.footer(kExitCodes);
-  add_text(command, "--graph", "FILE", plan->graph, "the program, in the format of docs/scheduler.md")->required();
-  CLI::Option* budget =
-      add_text(command, "--budget", "SIZE", plan->budget, std::string("what it may take: ") + kBudgetForms);
-  CLI::Option* sweep =
-      command.add_flag("--sweep", plan->sweep, "a table of many budgets in place of one plan")->excludes(budget);
-  command.add_option("--budgets", plan->budgets, "those of --sweep, with commas between them")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("LIST")
-      ->needs(sweep);
-  add_choice(command, "--effort", plan->effort, {"default", "high"}, "how long to search");
-  command.add_flag("--no-place", plan->no_place, "bound live bytes only, without offsets");
-  add_whole(command, "--seed", plan->seed, 0, std::int64_t{1} << 40,
-            "of the search; the same seed gives the same plan");
-  add_text(command, "--out", "FILE", plan->out, "where the plan goes")->excludes(sweep);
-  command.callback([plan] {
-    if (!plan->sweep && plan->budget.empty()) throw UsageError("give --budget SIZE or --sweep");
-    run(*plan);
-  });
 }
 
 }  // namespace tidemark::tools

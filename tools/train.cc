@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -18,6 +17,7 @@
 #include "tools/evaluate.h"
 #include "tools/hash.h"
 #include "tools/json_log.h"
+#include "tools/options.h"
 #include "tools/progress.h"
 #include "tools/training.h"
 #include "tools/workload.h"
@@ -26,29 +26,6 @@ namespace tidemark::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-struct TrainOptions {
-  WorkloadOptions workload;
-  OptimizerOptions optimizer;
-  std::optional<std::int64_t> steps, epochs;
-  std::string budget = "none";
-  std::int64_t threads = 0;
-  bool evaluate = false;
-  std::optional<std::int64_t> sample;
-  std::string json;
-};
-
-// Throws UsageError.
-std::optional<std::int64_t> parse_budget(const std::string& text) {
-  if (text == "none") return std::nullopt;
-  try {
-    const std::int64_t bytes = parse_bytes(text);
-    if (bytes > 0) return bytes;
-  } catch (const Error& error) {
-    throw UsageError("--budget: " + std::string(error.what()) + ", or none");
-  }
-  throw UsageError("--budget must be more than 0, or none");
-}
 
 Json step_line(const StepReport& step, const Report& report, const Training::Result& result) {
   return {{"step", step.step},
@@ -71,12 +48,12 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-void train(const TrainOptions& options) {
-  const std::optional<std::int64_t> budget = parse_budget(options.budget);
-  check_named("--optimizer", optim::optimizers(), options.optimizer.kind, options.optimizer.options);
+}  // namespace
+
+void train(const TrainCommand& options) {
+  const std::optional<std::int64_t> budget = training_budget(options.budget);
   Workload workload(options.workload);
   check_optimizer(workload, options.optimizer);
-  if (options.sample && !workload.is_text()) throw UsageError("--sample is for a --model that reads text");
   std::vector<std::string> inputs = workload.train()->files();
   if (options.evaluate) {  // missing files are an error now, not after training
     const std::vector<std::string> files = workload.test()->files();
@@ -149,35 +126,6 @@ void train(const TrainOptions& options) {
   }
   log.write(summary);
   log.finish();
-}
-
-}  // namespace
-
-void add_train(CLI::App& app) {
-  const auto options = std::make_shared<TrainOptions>();
-  CLI::App& command = *app.add_subcommand("train", "Trains a built-in model inside a memory budget.");
-  command.option_defaults()->always_capture_default();
-  command.footer(kExitCodes);
-  add_workload_options(command, options->workload);
-  add_optimizer_options(command, options->optimizer);
-  const char* group = "How long, and on what";
-  CLI::Option* steps =
-      add_whole(command, "--steps", options->steps, "100", 1, std::int64_t{1} << 40, "optimizer steps")->group(group);
-  add_whole(command, "--epochs", options->epochs, "", 1, std::int64_t{1} << 30, "passes over the data")
-      ->excludes(steps)
-      ->group(group);
-  add_text(command, "--budget", "SIZE", options->budget,
-           "all bytes that training may take: 512MiB, 1.5GiB, ..., or none")
-      ->group(group);
-  add_whole(command, "--threads", options->threads, 0, 1024, "compute threads; 0: every CPU of the process")
-      ->group(group);
-  group = "What is said";
-  command.add_flag("--evaluate", options->evaluate, "measure the test split at the end")->group(group);
-  add_whole(command, "--sample", options->sample, "", 1, std::int64_t{1} << 20,
-            "print this many tokens that the model writes")
-      ->group(group);
-  add_text(command, "--json", "FILE", options->json, "an object a step and a last one with the summary")->group(group);
-  command.callback([options] { train(*options); });
 }
 
 }  // namespace tidemark::tools

@@ -7,6 +7,7 @@
 #include "tidemark/session.h"
 #include "tidemark/units.h"
 #include "tools/arguments.h"
+#include "tools/command.h"
 #include "tools/hash.h"
 
 namespace tidemark::tools {
@@ -55,20 +56,6 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<Parameter>& p
 }
 
 }  // namespace
-
-void add_optimizer_options(CLI::App& app, OptimizerOptions& options) {
-  const char* group = "How it is optimized";
-  add_choice(app, "--optimizer", options.kind, list_names(optim::optimizers()), "the optimizer")->group(group);
-  add_named_options(app, optim::optimizers(), group, options.options);
-  add_choice(app, "--state", options.state, "f16", {"f16", "f32"}, "how its moments are kept")->group(group);
-  add_choice(app, "--schedule", options.schedule, {"constant", "linear", "cosine", "one-cycle"},
-             "of the learning rate: constant; falling to 0 at the end, evenly or along a cosine; or rising from a 25th "
-             "and falling to nothing, with the momentum the other way")
-      ->group(group);
-  add_whole(app, "--warmup", options.warmup, 0, std::int64_t{1} << 40,
-            "steps in which the learning rate rises to its full value; 0 for one-cycle: 30 % of all")
-      ->group(group);
-}
 
 void check_optimizer(const Workload& workload, const OptimizerOptions& options) {
   const std::string chosen = "--optimizer " + options.kind + " with these options";

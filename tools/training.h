@@ -12,22 +12,11 @@
 #include "tidemark/schedule.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
+#include "tools/options.h"
 #include "tools/workload.h"
-
-namespace CLI {
-class App;
-}
 
 namespace tidemark::tools {
 
-struct OptimizerOptions {
-  std::string kind = "adamw";
-  NamedValues::Given options;
-  std::optional<std::string> state;
-  std::string schedule = "constant";
-  std::int64_t warmup = 0;  // steps
-};
-void add_optimizer_options(CLI::App& app, OptimizerOptions& options);
 // Throws UsageError where the options do not fit each other, or one of them would change nothing.
 void check_optimizer(const Workload& workload, const OptimizerOptions& options);
 

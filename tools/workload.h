@@ -8,27 +8,14 @@
 
 #include "tidemark/data.h"
 #include "tidemark/models.h"
-
-namespace CLI {
-class App;
-}
+#include "tools/options.h"
 
 namespace tidemark::tools {
 
-struct WorkloadOptions {
-  std::string model = "mlp";
-  NamedValues::Given model_options;
-  std::string data = "synthetic";
-  std::int64_t batch = 32;
-  std::int64_t seed = 1;
-  // Of the data; for synthetic data alone, but for the context.
-  std::optional<std::int64_t> image, channels, classes, vocabulary, context;
-};
-void add_workload_options(CLI::App& app, WorkloadOptions& options);
-
 class Workload {
  public:
-  // Reads the data files. Throws UsageError where model, options and data do not go together.
+  // Reads the data files. The options are those that check() let through; throws UsageError where they do not fit the
+  // data or the model.
   explicit Workload(const WorkloadOptions& options);
 
   const WorkloadOptions& options() const { return options_; }
@@ -42,7 +29,6 @@ class Workload {
   nn::Sequential make_model() const;
 
  private:
-  void check_data() const;
   void check_model() const;
   std::int64_t classes() const;
   std::shared_ptr<const data::Source> read(data::Split split) const;

@@ -7,6 +7,7 @@
 // parameter that an earlier step left not finite, throw Error naming it, before a single byte has changed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -54,6 +55,11 @@ struct Settings {
 
 struct Health;
 
+struct MinimizeOptions {
+  enum class Check : std::uint8_t { kEach, kWhole };
+  Check check = Check::kEach;
+};
+
 class Optimizer {
  public:
   virtual ~Optimizer();
@@ -63,6 +69,17 @@ class Optimizer {
   // Changes the parameters by their gradients and ends the session's step. Throws Error where none of them had a
   // gradient yet.
   void step(SourceLocation where = SourceLocation::current());
+  // backward() and step() in one pass, with the same bits: each parameter is updated as soon as its gradient is whole,
+  // and the gradient is gone then, so that never all of them live at once. Gradients that earlier calls of backward()
+  // left count, and are gone afterwards too. Other parameters than this optimizer's get no gradient.
+  //
+  // A BudgetError, and a loss that is not finite, change nothing. The one exception to that rule: a gradient that turns
+  // out not to be finite inside the pass stops it there. The Error names what has been updated by then, and the
+  // optimizer refuses further steps until those parameters and their state have been assigned again.
+  // `.check = Check::kWhole` looks at all gradients before the first update, at the price of their bytes, and has no
+  // such case.
+  void minimize(const Tensor& loss, const MinimizeOptions& options = {},
+                SourceLocation where = SourceLocation::current());
   void zero_grad();
 
   // What may change between steps; no step is planned anew for it. `group` is a group's pattern; empty: the parameters
@@ -138,7 +155,20 @@ class Optimizer {
   void check_gradients(Session& session, std::span<const Tensor> gradients, std::span<const std::size_t> slots,
                        SourceLocation where) const;
 
+  // --- minimize.cc
+  void minimize_whole(const Tensor& loss, SourceLocation where);
+  // Throws Error where a pass broke off and what it had updated was not assigned again.
+  void check_whole(SourceLocation where);
+
+  // What a pass that broke off had updated, and how often each had been assigned by then.
+  struct Broken {
+    std::size_t slot = 0;
+    std::int64_t parameter = 0;
+    std::int64_t state = 0;
+  };
+
   std::string kind_;
+  std::vector<Broken> broken_;
   Group has_;  // the values that the optimizer has
   std::function<int(const Settings&)> moments_;
   DType state_;

@@ -80,8 +80,9 @@ struct Plan {
 };
 
 // Where planning starts when part of the program has already run: ops before `next_op` have had their first run (they
-// may run again), and exactly `resident` is in memory, each at its offset, or kAnywhere: then Plan::inputs says where
-// the plan wants it (offsets are ignored by unplaced plans). No start is the beginning: every input resident, anywhere.
+// may run again), and exactly `resident` is in memory, each at its offset, a multiple of 64, or kAnywhere: then
+// Plan::inputs says where the plan wants it (offsets are ignored by unplaced plans). No start is the beginning: every
+// input resident, anywhere.
 struct Start {
   OpId next_op = 0;
   std::vector<Placement> resident;

@@ -1,6 +1,7 @@
 // A session: one budget, one arena, one machine binding, one tape.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -121,6 +122,27 @@ std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp
 // first; every update is recorded, prepared and placed before the first one runs. What throws before that has changed
 // nothing. An update that throws while it runs ends the session: the text names what has changed.
 void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where);
+// backward() that gives only these leaves gradients. Refused where the loss is not finite.
+void backward_to(Session& session, const Tensor& loss, std::span<const Tensor> leaves, SourceLocation where);
+// What a pass that updates as it goes does with one parameter.
+struct PassUpdate {
+  Tensor parameter;
+  Tensor state;                     // undefined: there is none
+  std::shared_ptr<const AnyOp> op;  // takes {parameter, gradient, state}
+};
+// How far it came, where it threw.
+struct PassOutcome {
+  std::vector<bool> updated;   // by update: it has run, perhaps in part
+  std::ptrdiff_t failed = -1;  // the update that threw
+};
+// Goes backward from the loss, and updates each of the parameters as soon as its gradient is whole; the gradient dies
+// with the update. What a parameter's gradient was before counts; where the loss does not reach it, it is applied last.
+// The step ends. Nothing runs before all of it is planned, so a BudgetError changes nothing, nor does a loss that is
+// not finite. What an update throws stops the pass there.
+void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome,
+              SourceLocation where);
+// How often elements were assigned to a leaf.
+std::int64_t assignments(const Tensor& leaf);
 // Ties an object to a session that may end before it.
 class SessionTie {
  public:

@@ -10,6 +10,7 @@ namespace {
 constexpr double kWhole = 0x1p40;  // the sum of all costs as a whole number
 constexpr int kMostPrices = 14;
 constexpr double kMostFlow = 0x1p57;
+constexpr double kLeastCost = 0x1p-900;  // costs below it count as nothing: their scale would be infinite
 
 }  // namespace
 
@@ -111,7 +112,7 @@ InstantBound::InstantBound(const Program& program, OpId instant, OpId until, std
 void InstantBound::build() {
   forced_.assign(ops_.size(), Side::kFree);
   for (OpId op : ops_) total_ += program_.cost[op];
-  scale_ = total_ > 0 ? kWhole / total_ : 1;
+  scale_ = total_ > kLeastCost ? kWhole / total_ : 1;
   // The higher the more prices are told apart; what flows in all stays below the network's infinity.
   cap_ = static_cast<std::int64_t>(std::max(kWhole, kMostFlow / static_cast<double>(members_.size() + 1))) + 1;
   for (OpId op : ops_) sink_.push_back(static_cast<std::int64_t>(program_.cost[op] * scale_));

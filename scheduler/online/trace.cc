@@ -128,7 +128,7 @@ Trace trace_online(const Graph& graph, const Program& program, std::int64_t budg
   Trace trace;
   trace.inputs = lowest_places(program, start);
   const std::int64_t end = end_at_start(program, Start{0, trace.inputs});
-  if (end > budget / Extents::kAlignment * Extents::kAlignment) {
+  if (budget < 0 || end > budget / Extents::kAlignment * Extents::kAlignment) {
     trace.shortage = Shortage{.needed = Extents::round_up(end)};
     return trace;
   }
@@ -156,7 +156,7 @@ Trace trace_online(const Graph& graph, const Program& program, std::int64_t budg
 Plan run_online(const Graph& graph, std::int64_t budget) {
   if (!has_odd_sizes(graph)) return run(graph, budget, 1);
   (void)compile(graph);  // errors in bytes
-  Plan plan = in_bytes(run(in_fine_units(graph), std::min(budget, kMostFineBytes) * kFineUnits, kFineUnits));
+  Plan plan = in_bytes(run(in_fine_units(graph), to_fine_units(budget), kFineUnits));
   plan.budget = budget;
   return plan;
 }

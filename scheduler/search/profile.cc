@@ -1,6 +1,7 @@
 #include "scheduler/search/profile.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tidemark::scheduler {
 
@@ -15,28 +16,26 @@ struct Sums {
   double least = 0;
 };
 
-// Sizes are whole numbers, so sums are exact in any order; lanes let the compiler use vector registers.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx2", "default")))
-#endif
-Sums change_all(double* memory, std::size_t count, double bytes, double line) {
-  constexpr std::size_t kLanes = 4;
-  double before[kLanes] = {};
-  double after[kLanes] = {};
-  double most[kLanes];
-  double least[kLanes];
-  for (std::size_t lane = 0; lane < kLanes; ++lane) most[lane] = least[lane] = memory[0] + bytes;
+constexpr std::size_t kLanes = 4;
+using Lanes [[gnu::vector_size(kLanes * sizeof(double))]] = double;
+
+// Sizes are whole numbers, so sums are exact in any order.
+[[gnu::always_inline]] inline Sums change_in_lanes(double* memory, std::size_t count, double bytes, double line) {
+  const Lanes zero = {};
+  Lanes before = {};
+  Lanes after = {};
+  Lanes most = zero + (memory[0] + bytes);
+  Lanes least = most;
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double m = memory[i + lane];
-      const double n = m + bytes;
-      memory[i + lane] = n;
-      before[lane] += std::max(0.0, m - line);
-      after[lane] += std::max(0.0, n - line);
-      most[lane] = std::max(most[lane], n);
-      least[lane] = std::min(least[lane], n);
-    }
+    Lanes m;
+    std::memcpy(&m, memory + i, sizeof m);
+    const Lanes n = m + bytes;
+    std::memcpy(memory + i, &n, sizeof n);
+    before += m > line ? m - line : zero;
+    after += n > line ? n - line : zero;
+    most = n > most ? n : most;
+    least = n < least ? n : least;
   }
   for (; i < count; ++i) {
     const double m = memory[i];
@@ -50,6 +49,25 @@ Sums change_all(double* memory, std::size_t count, double bytes, double line) {
   return {(before[0] + before[1]) + (before[2] + before[3]), (after[0] + after[1]) + (after[2] + after[3]),
           std::max(std::max(most[0], most[1]), std::max(most[2], most[3])),
           std::min(std::min(least[0], least[1]), std::min(least[2], least[3]))};
+}
+
+[[gnu::noinline]] Sums change_anywhere(double* memory, std::size_t count, double bytes, double line) {
+  return change_in_lanes(memory, count, bytes, line);
+}
+
+#if defined(__x86_64__)
+[[gnu::noinline, gnu::target("avx2")]] Sums change_by_avx2(double* memory, std::size_t count, double bytes,
+                                                           double line) {
+  return change_in_lanes(memory, count, bytes, line);
+}
+#endif
+
+// Chosen at each call: target_clones would have the dynamic linker do it, before a thread sanitizer allows any call.
+Sums change_all(double* memory, std::size_t count, double bytes, double line) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) return change_by_avx2(memory, count, bytes, line);
+#endif
+  return change_anywhere(memory, count, bytes, line);
 }
 
 }  // namespace

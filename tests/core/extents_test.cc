@@ -9,6 +9,12 @@
 namespace tidemark::core {
 namespace {
 
+TEST(Extents, NoRangeBeyondTheLargestNumberIsFree) {
+  const Extents extents(Extents::kUnlimited);
+  EXPECT_FALSE(extents.is_free(INT64_MAX - 63, 64));
+  EXPECT_TRUE(extents.is_free(0, 64));
+}
+
 TEST(Extents, BestFitIsTheSmallestHoleAndTheLowestOfEquals) {
   Extents extents(64 * 100);
   extents.take(64 * 10, 64, 1);  // holes: 10 units at 0, 4 at 11, 4 at 16, 79 at 21

@@ -28,6 +28,8 @@ TEST(UnitsTest, UpIsNeverLessThanTheSize) {
   for (std::int64_t bytes = 1; bytes < std::int64_t{1} << 40; bytes += bytes / 7 + 1) {
     EXPECT_GE(parse_bytes(format_bytes_up(bytes)), bytes);
   }
+  const std::int64_t largest = (std::int64_t{1} << 62) - 1;
+  EXPECT_EQ(parse_bytes(format_bytes_up(largest)), largest + 1);
 }
 
 }  // namespace

@@ -271,5 +271,35 @@ TEST(BadParameters, AreNoticedByTheNextStepWhichChangesNothing) {
   }
 }
 
+TEST(BadParameters, AreNoticedByMinimizeAsWell) {
+  Problem problem;
+  SGD optimizer(problem.parameters, {.lr = 3e38f, .momentum = 0.5f});
+  const auto minimize = [&] {
+    optimizer.minimize(sum(problem.parameters[0] * problem.parameters[0]) + sum(problem.parameters[1]));
+  };
+  minimize();
+  ASSERT_FALSE(std::isfinite(problem.values()[0]));
+  EXPECT_THAT(minimize, ThrowsMessage<Error>(HasSubstr("[SGD] parameter 'body.weight' is not finite since step 1")));
+  for (Parameter& parameter : problem.parameters) parameter.assign(std::span<const float>(std::vector<float>(300, 1)));
+  optimizer.set_lr(0.1f);
+  minimize();
+  EXPECT_NEAR(problem.values()[0], 0.8f, 1e-6);
+  EXPECT_EQ(optimizer.steps(), 2);
+}
+
+// Those that the loss does not reach take no step, and one that is thawed begins with its own.
+TEST(Freezing, CountsAreTheParametersOwnInMinimizeToo) {
+  Problem problem;
+  freeze(problem.parameters, "head.bias");
+  AdamW optimizer(problem.parameters, {.lr = 0.1f, .weight_decay = 0});
+  optimizer.minimize(sum(problem.parameters[0]));
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{1, 0, 0, 0}));
+  thaw(problem.parameters, "head.bias");
+  optimizer.minimize(sum(problem.parameters[0]) + sum(problem.parameters[3]));
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{2, 0, 0, 1}));
+  EXPECT_NEAR(problem.values()[0], 0.8f, 1e-4);
+  EXPECT_NEAR(problem.values()[3], 0.9f, 1e-6);
+}
+
 }  // namespace
 }  // namespace tidemark::optim

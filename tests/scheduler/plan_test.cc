@@ -242,6 +242,51 @@ TEST(Plan, OddSizesArePlacedToTheByte) {
   EXPECT_LE(refused, 1);
 }
 
+// The largest and the smallest budgets are numbers like others, with sizes that are and are not multiples of 64.
+TEST(Plan, BudgetsOfAnySize) {
+  for (const std::int64_t bytes : {std::int64_t{64}, std::int64_t{65}}) {
+    Graph graph = chain(3);
+    for (Buffer& buffer : graph.buffers) buffer.bytes = bytes;
+    for (const bool place : {true, false}) {
+      for (const std::int64_t budget : {INT64_MIN, INT64_MIN / 2, std::int64_t{-1}, std::int64_t{0}}) {
+        EXPECT_THROW(plan(graph, budget, {.place = place}), BudgetError) << budget;
+        EXPECT_FALSE(try_plan(graph, budget, {.place = place})) << budget;
+        EXPECT_THROW(run_online(graph, budget), BudgetError) << budget;
+      }
+      for (Buffer& buffer : graph.buffers) buffer.bytes = 0;
+      EXPECT_THROW(run_online(graph, -1), BudgetError);
+      EXPECT_THROW(plan(graph, -1, {.place = place}), BudgetError);
+      for (Buffer& buffer : graph.buffers) buffer.bytes = bytes;
+      for (const std::int64_t budget : {kUnlimited, INT64_MAX}) {
+        expect_true_figures(graph, plan(graph, budget, {.place = place}));
+        EXPECT_EQ(simulate(graph, run_online(graph, budget)).recomputed_ops, 0) << budget;
+      }
+    }
+  }
+}
+
+TEST(Plan, OffsetsOfAStart) {
+  const Graph graph = chain(3);
+  const auto planned = [&](std::vector<Placement> resident, bool place) {
+    return plan(graph, 4096, {.place = place, .start = Start{0, std::move(resident)}}).placed;
+  };
+  EXPECT_TRUE(planned({{0, 64}}, true));
+  for (const std::int64_t wrong : {std::int64_t{10}, std::int64_t{-64}, INT64_MAX - 63}) {
+    EXPECT_THROW(planned({{0, wrong}}, true), Error) << wrong;
+    EXPECT_FALSE(planned({{0, wrong}}, false)) << "offsets say nothing there";
+  }
+  EXPECT_THROW(planned({{0, 0}, {0, 1024}}, true), Error);
+}
+
+// Costs so small that the bound's scale would be infinite.
+TEST(Bound, OfTinyCosts) {
+  Graph graph = chain(4, 4, 5e-324);
+  const std::int64_t least = least_budget(graph);
+  const Plan p = plan(graph, least);
+  expect_true_figures(graph, p);
+  EXPECT_LE(p.lower_bound, p.cost);
+}
+
 TEST(Plan, WhatARefusalNamesIsPlannedWhateverWasAskedFor) {
   std::mt19937_64 rng(41);
   for (int i = 0; i < 6; ++i) {

@@ -120,6 +120,8 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --optimizer sgd --momentum 0 --nesterov", "--optimizer sgd with these options: [SGD] Nesterov's method"},
       {"train --optimizer sgd --momentum 0 --state f32", "--state is for an optimizer that keeps moments"},
       {"train plan", "tidemark train has no option plan"},
+      {"plan --graph g --sweep -- 50%", "tidemark plan has no option 50%"},
+      {"-- fly", "there is no command 'fly'"},
   };
   for (const auto& [arguments, text] : cases) {
     const Outcome outcome = run_command(arguments);
@@ -191,9 +193,9 @@ TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
 
 // Nothing is taken for the plan: the step is larger than any machine.
 TEST_F(CommandTest, AModelLargerThanTheMachineIsPlanned) {
-  const Outcome outcome = run_command("train --model vgg16 --image 8192 --batch 256 --budget 1GiB --threads 1");
+  const Outcome outcome = run_command("train --model vgg16 --image 4096 --batch 64 --budget 1GiB --threads 1");
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget (planned )?for this step is [0-9.]+ TiB"));
+  EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget (planned )?for this step is [0-9.]+ [GT]iB"));
 }
 
 TEST_F(CommandTest, JsonHasAnObjectAStepAndASummary) {

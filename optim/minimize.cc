@@ -1,0 +1,127 @@
+// minimize(): backward and step in one pass.
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "optim/kernels.h"
+#include "tidemark/op.h"
+#include "tidemark/optim.h"
+#include "tidemark/session.h"
+
+namespace tidemark::optim {
+namespace {
+
+struct NotFinite : Error {
+  using Error::Error;
+};
+
+// An update that looks at its gradient before it changes a byte.
+class CheckedUpdate final : public AnyOp {
+ public:
+  explicit CheckedUpdate(std::shared_ptr<const AnyOp> update) : update_(std::move(update)) {}
+  std::string_view name() const override { return update_->name(); }
+  void describe(Attributes& attributes) const override { update_->describe(attributes); }
+  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const override {
+    return update_->prepare(prep, in, needs);
+  }
+  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const override {
+    if (!all_below(in[1].as(), in[1].numel(), kGradientLimit, ctx.threads())) {
+      throw NotFinite("its gradient is not finite, or 2^63 and more");
+    }
+    update_->forward(ctx, in, out);
+  }
+  void backward(Ctx&, int, std::span<const Buf>, std::span<const Buf>, std::span<const Buf>) const override {}
+
+ private:
+  std::shared_ptr<const AnyOp> update_;
+};
+
+}  // namespace
+
+void Optimizer::check_whole(SourceLocation where) {
+  std::string names;
+  for (const Broken& broken : broken_) {
+    const Slot& slot = slots_[broken.slot];
+    const auto assigned = [](const Tensor& leaf, std::int64_t before) {
+      return !leaf.defined() || detail::assignments(leaf) > before;
+    };
+    if (assigned(slot.parameter, broken.parameter) && assigned(slot.state, broken.state)) continue;
+    names += (names.empty() ? "'" : ", '") + slot.name + "'";
+  }
+  if (!names.empty()) {
+    throw Error("[" + kind_ + "] a pass of minimize() broke off after it had updated " + names +
+                "; assign or load these parameters and their state() first (at " + to_string(where) + ")");
+  }
+  broken_.clear();
+}
+
+void Optimizer::minimize_whole(const Tensor& loss, SourceLocation where) {
+  std::vector<Tensor> leaves;
+  for (const Slot& slot : slots_) {
+    if (slot.parameter.requires_grad()) leaves.push_back(slot.parameter);
+  }
+  detail::backward_to(slots_.front().parameter.session(where), loss, leaves, where);
+  // Gone whether the step is taken or refused: what is not finite must not be added to the next one.
+  struct Clear {
+    ~Clear() { optimizer.zero_grad(); }
+    Optimizer& optimizer;
+  } const clear{*this};
+  step(where);
+}
+
+void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, SourceLocation where) {
+  Session& session = slots_.front().parameter.session(where);
+  check_whole(where);
+  check_parameters(session, where);
+  if (!loss.defined()) throw Error("[minimize] the loss is undefined (at " + to_string(where) + ")");
+  if (options.check == MinimizeOptions::Check::kWhole) return minimize_whole(loss, where);
+  std::vector<detail::PassUpdate> updates;
+  std::vector<std::size_t> slots;
+  // The ops say which step this is, so the counts go first; they go back where the step is refused, and where the loss
+  // does not reach a parameter.
+  const std::int64_t before = steps_;
+  const std::vector<std::int64_t> counts = step_counts();
+  detail::PassOutcome outcome;
+  try {
+    ++steps_;
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      Slot& slot = slots_[i];
+      if (!slot.parameter.requires_grad()) continue;
+      make_state(slot, where);
+      ++slot.steps;
+      updates.push_back({slot.parameter, slot.state, std::make_shared<CheckedUpdate>(update(i))});
+      slots.push_back(i);
+    }
+    detail::minimize(session, loss, updates, outcome, where);
+    stepped_ = true;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (!outcome.updated[i]) slots_[slots[i]].steps = counts[slots[i]];
+    }
+  } catch (const std::exception& error) {
+    steps_ = before;
+    set_step_counts(counts);
+    std::string updated;
+    for (std::size_t i = 0; i < outcome.updated.size(); ++i) {
+      const bool in_part = std::cmp_equal(i, outcome.failed) && dynamic_cast<const NotFinite*>(&error) == nullptr;
+      if (!outcome.updated[i] && !in_part) continue;
+      const Slot& slot = slots_[slots[i]];
+      broken_.push_back(
+          {slots[i], detail::assignments(slot.parameter), slot.state.defined() ? detail::assignments(slot.state) : 0});
+      updated += (updated.empty() ? "'" : ", '") + slot.name + "'";
+    }
+    if (outcome.failed < 0 && broken_.empty()) throw;
+    const std::string stopped =
+        outcome.failed < 0 ? "the pass"
+                           : "the update of '" + slots_[slots[static_cast<std::size_t>(outcome.failed)]].name + "'";
+    throw Error("[" + kind_ + "] " + stopped + " broke off: " + error.what() + ". " +
+                (updated.empty() ? "Nothing has changed"
+                                 : "Updated by then: " + updated +
+                                       "; assign or load these parameters and their state() before the next step") +
+                " (at " + to_string(where) + ")");
+  }
+}
+
+}  // namespace tidemark::optim

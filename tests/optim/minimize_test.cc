@@ -1,0 +1,422 @@
+// minimize(): the same bits as backward() and step(), at every budget; gradients that die at once; what is refused and
+// what breaks off; and any mixture of calls against f64 arithmetic.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/autograd/support.h"
+#include "tidemark/nn.h"
+#include "tidemark/ops.h"
+#include "tidemark/optim.h"
+#include "tidemark/session.h"
+
+namespace tidemark::test {
+namespace {
+
+using namespace tidemark::literals;
+using optim::MinimizeOptions;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+enum class Way { kApart, kEach, kWhole };
+
+// One step of training.
+void take_step(optim::Optimizer& optimizer, const Tensor& loss, Way way) {
+  if (way == Way::kApart) {
+    loss.backward();
+    optimizer.step();
+    optimizer.zero_grad();
+  } else {
+    optimizer.minimize(loss,
+                       {.check = way == Way::kEach ? MinimizeOptions::Check::kEach : MinimizeOptions::Check::kWhole});
+  }
+}
+
+// Trains, and gives all that was computed.
+using Program = std::vector<float> (*)(Way);
+
+void append(std::vector<float>& to, const Tensor& tensor) {
+  for (float value : tensor.to_vector()) to.push_back(value);
+}
+
+std::vector<float> mlp(Way way) {
+  nn::Sequential net(nn::Linear({.in = 32, .out = 64}), nn::ReLU(), nn::Linear({.in = 64, .out = 64}), nn::GELU(),
+                     nn::Linear({.in = 64, .out = 10}));
+  optim::AdamW optimizer(net.parameters());
+  const Tensor x = normal({48, 32}, 0, 1);
+  std::vector<float> seen;
+  for (int i = 0; i < 4; ++i) {
+    const Tensor logits = net(x);  // held over the step
+    const Tensor loss = cross_entropy(logits, zeros({48}, i32));
+    take_step(optimizer, loss, way);
+    append(seen, loss);
+    append(seen, logits);
+  }
+  for (const Parameter& parameter : net.parameters()) append(seen, parameter);
+  return seen;
+}
+
+std::vector<float> cnn(Way way) {
+  nn::BatchNorm2d norm({.features = 8});
+  nn::Sequential first(nn::Conv2d({.in = 3, .out = 8, .padding = 1}));
+  nn::Sequential rest(nn::ReLU(), nn::Conv2d({.in = 8, .out = 8, .padding = 1}), nn::MaxPool2d({.kernel = 2}),
+                      nn::Dropout({.p = 0.3f}), nn::Flatten(), nn::Linear({.in = 128, .out = 10}));
+  std::vector<Parameter> parameters = first.parameters();
+  for (nn::Module* module : std::vector<nn::Module*>{&norm, &rest}) {
+    for (const Parameter& parameter : module->parameters()) parameters.push_back(parameter);
+  }
+  optim::SGD optimizer(parameters, {.lr = 0.05f, .momentum = 0.9f, .nesterov = true});
+  std::vector<float> seen;
+  for (int i = 0; i < 4; ++i) {
+    const Tensor loss = cross_entropy(rest(norm(first(normal({4, 3, 8, 8}, 0, 1)))), zeros({4}, i32));
+    take_step(optimizer, loss, way);
+    append(seen, loss);
+  }
+  for (const Parameter& parameter : parameters) append(seen, parameter);
+  append(seen, norm.running_mean);
+  append(seen, norm.running_variance);
+  return seen;
+}
+
+// One matrix is the embedding and the head, and is read between through detach().
+std::vector<float> tied(Way way) {
+  const Tensor table = parameter(normal({20, 16}, 0, 0.3f), "table");
+  const Tensor unused = parameter(normal({4}, 0, 1), "unused");
+  nn::Linear middle({.in = 16, .out = 16});
+  std::vector<Parameter> parameters = {Parameter(table, "table"), Parameter(unused, "unused")};
+  for (const Parameter& parameter : middle.parameters()) parameters.push_back(parameter);
+  optim::AdamW optimizer(parameters);
+  std::vector<std::int32_t> tokens(24);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(i * 7 % 20);
+  std::vector<float> seen;
+  for (int i = 0; i < 4; ++i) {
+    const Tensor h = gelu(middle(embedding(tensor(tokens, {24}), table)));
+    const Tensor g = h * slice(embedding(tensor(tokens, {24}), table.detach()), 0, 0, 24);
+    const Tensor loss = cross_entropy(linear(g, table), tensor(tokens, {24}));
+    take_step(optimizer, loss, way);
+    append(seen, loss);
+  }
+  append(seen, table);
+  append(seen, unused);
+  return seen;
+}
+
+// The weights are used at every point of time, and the state goes on from step to step.
+std::vector<float> recurrent(Way way) {
+  nn::Linear input({.in = 8, .out = 24});
+  nn::Linear hidden({.in = 24, .out = 24});
+  std::vector<Parameter> parameters = input.parameters();
+  for (const Parameter& parameter : hidden.parameters()) parameters.push_back(parameter);
+  optim::SGD optimizer(parameters, {.lr = 0.02f, .momentum = 0.9f});
+  Tensor state = zeros({16, 24});
+  std::vector<float> seen;
+  for (int i = 0; i < 4; ++i) {
+    Tensor total = zeros({});
+    for (int t = 0; t < 4; ++t) {
+      state = tanh(input(normal({16, 8}, 0, 1)) + hidden(state));
+      total = total + mean(square(state));
+    }
+    const Tensor next = state.detach();
+    take_step(optimizer, total, way);
+    state = next;
+    append(seen, total);
+  }
+  for (const Parameter& parameter : parameters) append(seen, parameter);
+  append(seen, state);
+  return seen;
+}
+
+// Two optimizers, each with a loss that reaches the other's parameters.
+std::vector<float> adversarial(Way way) {
+  nn::Sequential generator(nn::Linear({.in = 8, .out = 32}), nn::ReLU(), nn::Linear({.in = 32, .out = 16}));
+  nn::Sequential critic(nn::Linear({.in = 16, .out = 32}), nn::ReLU(), nn::Linear({.in = 32, .out = 1}));
+  optim::AdamW of_generator(generator.parameters());
+  optim::AdamW of_critic(critic.parameters());
+  std::vector<float> seen;
+  for (int i = 0; i < 4; ++i) {
+    const Tensor fake = generator(normal({12, 8}, 0, 1));
+    const Tensor for_critic = mean(critic(fake)) - mean(critic(normal({12, 16}, 0, 1)));
+    take_step(of_critic, for_critic, way);
+    of_generator.zero_grad();
+    const Tensor for_generator = -mean(critic(generator(normal({12, 8}, 0, 1))));
+    take_step(of_generator, for_generator, way);
+    of_critic.zero_grad();
+    append(seen, for_critic);
+    append(seen, for_generator);
+  }
+  for (const Parameter& parameter : generator.parameters()) append(seen, parameter);
+  for (const Parameter& parameter : critic.parameters()) append(seen, parameter);
+  return seen;
+}
+
+struct Case {
+  const char* name;
+  Program program;
+};
+void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
+
+class MinimizeTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(MinimizeTest, GivesTheBitsOfBackwardAndStep) {
+  const Program program = GetParam().program;
+  std::vector<float> expected;
+  {
+    const Session session({.threads = 2});
+    expected = program(Way::kApart);
+  }
+  std::int64_t peak = 0;
+  {
+    const Session session({.threads = 2});
+    EXPECT_TRUE(same_bits(program(Way::kEach), expected));
+    peak = session.report().peak_bytes;
+  }
+  {
+    const Session session({.threads = 2});
+    EXPECT_TRUE(same_bits(program(Way::kWhole), expected));
+  }
+  const std::int64_t smallest = smallest_budget({.threads = 2}, [&] { (void)program(Way::kEach); });
+  for (const int part : {0, 1, 2, 3, 4}) {
+    const std::int64_t budget = smallest + (peak - smallest) * part / 4;
+    const Session session({.budget = budget, .threads = 2, .verify_replay = part == 1});
+    EXPECT_TRUE(same_bits(program(Way::kEach), expected)) << budget;
+    EXPECT_LE(session.report().peak_bytes, budget);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Programs, MinimizeTest,
+                         ::testing::Values(Case{"mlp", mlp}, Case{"cnn", cnn}, Case{"tied", tied},
+                                           Case{"recurrent", recurrent}, Case{"adversarial", adversarial}),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST(MinimizeBytes, GradientsDieAtOnce) {
+  // 16 layers whose weights are large beside their activations: all gradients are 16 MiB.
+  const auto peak = [](Way way) {
+    const Session session({.threads = 1});
+    std::vector<Parameter> weights;
+    for (int i = 0; i < 16; ++i) weights.emplace_back(parameter(normal({512, 512}, 0, 0.04f), "w" + std::to_string(i)));
+    optim::SGD optimizer(weights);
+    for (int i = 0; i < 3; ++i) {
+      Tensor h = normal({4, 512}, 0, 1);
+      for (const Parameter& weight : weights) h = linear(h, weight);
+      take_step(optimizer, mean(square(h)), way);
+      for (const Parameter& weight : weights) EXPECT_FALSE(weight.grad().defined());
+    }
+    return session.report().peak_by_category[static_cast<int>(Category::kGradients)];
+  };
+  EXPECT_EQ(peak(Way::kApart), 16_MiB);
+  EXPECT_EQ(peak(Way::kWhole), 16_MiB);
+  EXPECT_EQ(peak(Way::kEach), 1_MiB);
+}
+
+class MinimizeOnce : public ::testing::Test {
+ protected:
+  Session session_{{.threads = 1}};
+  Tensor a_ = parameter(tensor(std::vector<float>{1, 2, 3, 4}, {4}), "a");
+  Tensor b_ = parameter(tensor(std::vector<float>{4, 3, 2, 1}, {4}), "b");
+  optim::SGD optimizer_{{Parameter(a_, "a"), Parameter(b_, "b")}, {.lr = 0.5f}};
+};
+
+TEST_F(MinimizeOnce, EarlierGradientsCountAndAreGone) {
+  sum(a_ * 2.0f).backward();
+  sum(b_ * 4.0f).backward();
+  optimizer_.minimize(sum(a_));  // reaches a alone
+  EXPECT_THAT(a_.to_vector(), ::testing::ElementsAre(-0.5f, 0.5f, 1.5f, 2.5f));
+  EXPECT_THAT(b_.to_vector(), ::testing::ElementsAre(2, 1, 0, -1));
+  EXPECT_FALSE(a_.grad().defined());
+  EXPECT_FALSE(b_.grad().defined());
+  EXPECT_EQ(optimizer_.steps(), 1);
+  EXPECT_EQ(session_.step(), 1);
+}
+
+TEST_F(MinimizeOnce, OthersGetNoGradient) {
+  const Tensor c = parameter(full({4}, 1), "c");
+  optimizer_.minimize(sum(a_ * c));
+  EXPECT_FALSE(c.grad().defined());
+  EXPECT_THAT(error_of([&] { optimizer_.minimize(sum(c * 2.0f)); }),
+              HasSubstr("depends on none of the optimizer's parameters"));
+  EXPECT_THAT(error_of([&] { optimizer_.minimize(Tensor()); }), HasSubstr("undefined"));
+}
+
+TEST_F(MinimizeOnce, ALossThatIsNotFiniteChangesNothing) {
+  nn::BatchNorm2d norm({.features = 1});
+  for (const auto check : {MinimizeOptions::Check::kEach, MinimizeOptions::Check::kWhole}) {
+    const Tensor loss = sum(a_) / 0.0f + sum(norm(normal({2, 1, 2, 2}, 0, 1)));
+    EXPECT_THAT(error_of([&] { optimizer_.minimize(loss, {.check = check}); }),
+                AllOf(HasSubstr("[minimize] the loss is inf"), HasSubstr("changed nothing")));
+    EXPECT_THAT(a_.to_vector(), ::testing::ElementsAre(1, 2, 3, 4));
+    EXPECT_EQ(norm.running_mean.item(), 0);
+    EXPECT_EQ(optimizer_.steps(), 0);
+  }
+}
+
+// The square root of 0: a finite loss and an infinite gradient. The parameter used last is updated first.
+TEST_F(MinimizeOnce, AGradientThatIsNotFiniteBreaksThePassOff) {
+  a_.assign<float>(std::vector<float>(4, 0));
+  const auto bad = [&] { return sum(sqrt(a_) * b_); };
+  EXPECT_THAT(error_of([&] { optimizer_.minimize(bad(), {.check = MinimizeOptions::Check::kWhole}); }),
+              AllOf(HasSubstr("the gradient of 'a'"), HasSubstr("changed nothing")));
+  EXPECT_THAT(b_.to_vector(), ::testing::ElementsAre(4, 3, 2, 1));
+  const std::string text = error_of([&] { optimizer_.minimize(bad()); });
+  EXPECT_THAT(text, AllOf(HasSubstr("the update of 'a' broke off"), HasSubstr("not finite"),
+                          HasSubstr("Updated by then: 'b'")));
+  EXPECT_THAT(error_of([&] { optimizer_.minimize(sum(b_)); }), HasSubstr("assign or load these parameters"));
+  sum(b_).backward();
+  EXPECT_THAT(error_of([&] { optimizer_.step(); }), HasSubstr("assign or load these parameters"));
+  b_.assign<float>(std::vector<float>{4, 3, 2, 1});
+  a_.assign<float>(std::vector<float>(4, 1));
+  b_.zero_grad();
+  optimizer_.minimize(sum(a_ * b_));
+  EXPECT_THAT(b_.to_vector(), ::testing::ElementsAre(3.5f, 2.5f, 1.5f, 0.5f));
+  EXPECT_EQ(optimizer_.steps(), 1);
+}
+
+TEST(MinimizeRefused, ABudgetErrorComesBeforeTheFirstUpdate) {
+  const auto program = [](std::vector<std::vector<float>>* before) {
+    nn::Sequential net(nn::Linear({.in = 64, .out = 64}), nn::ReLU(), nn::Linear({.in = 64, .out = 64}), nn::ReLU(),
+                       nn::Linear({.in = 64, .out = 64}));
+    optim::AdamW optimizer(net.parameters());
+    const Tensor x = normal({256, 64}, 0, 1);
+    if (before != nullptr) {
+      for (const Parameter& parameter : net.parameters()) before->push_back(parameter.to_vector());
+    }
+    try {
+      for (int i = 0; i < 2; ++i) optimizer.minimize(mean(square(net(x))));
+    } catch (const BudgetError&) {
+      if (before == nullptr) throw;
+      std::size_t i = 0;
+      for (const Parameter& parameter : net.parameters()) EXPECT_TRUE(same_bits(parameter.to_vector(), (*before)[i++]));
+      EXPECT_EQ(optimizer.steps(), 0);
+      throw;
+    }
+  };
+  const std::int64_t smallest = smallest_budget({.threads = 1}, [&] { program(nullptr); });
+  int refused = 0;
+  for (std::int64_t less = 64; less < smallest / 2; less += smallest / 16) {
+    const Session session({.budget = smallest - less, .threads = 1});
+    std::vector<std::vector<float>> before;
+    EXPECT_THROW(program(&before), BudgetError) << less;
+    ++refused;
+  }
+  EXPECT_GT(refused, 5);
+}
+
+// Any mixture of calls, against f64 arithmetic: (a x + b - t)^2 reaches both parameters, (a x)^2 one.
+TEST(MinimizeMixed, FollowsTheArithmetic) {
+  constexpr std::size_t kSize = 6;
+  constexpr double kRate = 0.05;
+  constexpr double kMomentum = 0.8;
+  struct Reference {
+    std::vector<double> value, momentum = std::vector<double>(kSize, 0), gradient = std::vector<double>(kSize, 0);
+    bool has_gradient = false, frozen = false;
+    int steps = 0;
+  };
+  for (std::uint32_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    const std::optional<std::int64_t> budget = seed % 3 == 0 ? std::nullopt : std::optional(2_KiB);
+    const Session session({.budget = budget, .threads = 1});
+    std::mt19937 random(seed);
+    const auto draw = [&] {
+      std::vector<float> out(kSize);
+      for (float& each : out) each = static_cast<float>(random() % 2001) / 1000 - 1;
+      return out;
+    };
+    const std::vector<float> a0 = draw(), b0 = draw();
+    Tensor leaves[] = {parameter(tensor(a0, {kSize}), "a"), parameter(tensor(b0, {kSize}), "b")};
+    Reference references[2];
+    references[0].value.assign(a0.begin(), a0.end());
+    references[1].value.assign(b0.begin(), b0.end());
+    optim::SGD optimizer({Parameter(leaves[0], "a"), Parameter(leaves[1], "b")},
+                         {.lr = static_cast<float>(kRate), .momentum = static_cast<float>(kMomentum), .state = f32});
+    // The loss, and its gradient added to the references that take one.
+    const auto loss = [&](bool both) {
+      const std::vector<float> x = draw(), t = draw();
+      const auto add = [&](Reference& to, std::size_t i, double g) {
+        if (to.frozen) return;
+        to.gradient[i] += g / kSize;
+        to.has_gradient = true;
+      };
+      for (std::size_t i = 0; i < kSize; ++i) {
+        const double ax = references[0].value[i] * static_cast<double>(x[i]);
+        const double r = both ? ax + references[1].value[i] - static_cast<double>(t[i]) : ax;
+        add(references[0], i, 2 * r * static_cast<double>(x[i]));
+        if (both) add(references[1], i, 2 * r);
+      }
+      const Tensor ax = leaves[0] * tensor(x, {kSize});
+      return mean(square(both ? ax + leaves[1] - tensor(t, {kSize}) : ax));
+    };
+    const auto step = [&](bool clear) {
+      for (Reference& each : references) {
+        if (each.has_gradient && !each.frozen) {
+          for (std::size_t i = 0; i < kSize; ++i) {
+            each.momentum[i] = kMomentum * each.momentum[i] + each.gradient[i];
+            each.value[i] -= kRate * each.momentum[i];
+          }
+        }
+        if (clear) {
+          each.gradient.assign(kSize, 0);
+          each.has_gradient = false;
+        }
+      }
+    };
+    bool stepped = false;
+    for (int call = 0; call < 60; ++call) {
+      const bool both = random() % 3 != 0 && !references[1].frozen;
+      switch (random() % 8) {
+        case 0:
+        case 1:
+          if (!references[0].frozen || both) loss(both).backward();
+          break;
+        case 2:
+        case 3:
+        case 4:
+          if (references[0].frozen && !both) break;
+          optimizer.minimize(loss(both), {.check = random() % 4 == 0 ? MinimizeOptions::Check::kWhole
+                                                                     : MinimizeOptions::Check::kEach});
+          step(true);
+          stepped = true;
+          break;
+        case 5:
+          if (!references[0].has_gradient && !references[1].has_gradient && !stepped) break;
+          optimizer.step();
+          step(false);
+          stepped = true;
+          break;
+        case 6:
+          optimizer.zero_grad();
+          for (Reference& each : references) {
+            each.gradient.assign(kSize, 0);
+            each.has_gradient = false;
+          }
+          break;
+        default: {
+          const std::size_t which = random() % 2;
+          references[which].frozen = !references[which].frozen;
+          leaves[which].set_requires_grad(!references[which].frozen);
+          if (references[which].frozen) {
+            references[which].gradient.assign(kSize, 0);
+            references[which].has_gradient = false;
+          }
+        }
+      }
+      for (std::size_t p = 0; p < 2; ++p) {
+        const std::vector<float> got = leaves[p].to_vector();
+        for (std::size_t i = 0; i < kSize; ++i) {
+          ASSERT_NEAR(got[i], references[p].value[i], 2e-5 * (1 + std::abs(references[p].value[i]))) << "call " << call;
+        }
+        ASSERT_EQ(leaves[p].grad().defined(), references[p].has_gradient) << "call " << call;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tidemark::test

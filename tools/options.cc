@@ -1,0 +1,152 @@
+#include "tools/options.h"
+
+#include <limits>
+
+#include "tidemark/units.h"
+#include "tools/arguments.h"
+#include "tools/command.h"
+
+namespace tidemark::tools {
+namespace {
+
+constexpr std::int64_t kMost = std::int64_t{1} << 30;
+
+std::string describe_models(const std::vector<nn::NamedModel>& models) {
+  std::string text;
+  for (const nn::NamedModel& model : models) {
+    text += (text.empty() ? "" : "\n") + model.name + ": " + model.summary;
+  }
+  return text;
+}
+
+void add_workload_options(CLI::App& app, WorkloadOptions& options, const std::vector<nn::NamedModel>& models) {
+  const char* group = "What is trained";
+  add_choice(app, "--model", options.model, list_names(models), describe_models(models))->group(group);
+  add_text(app, "--data", "SPEC", options.data, "synthetic, mnist:DIR, cifar10:DIR or text:FILE")->group(group);
+  add_whole(app, "--batch", options.batch, 1, kMost, "examples a step")->group(group);
+  add_whole(app, "--seed", options.seed, 0, std::numeric_limits<std::int64_t>::max(),
+            "of initial weights, dropout, the data's order and synthetic data")
+      ->group(group);
+  add_named_options(app, models, "Sizes of the model", options.model_options);
+  const auto size = [&](const char* name, std::optional<std::int64_t>& target, std::int64_t otherwise,
+                        std::int64_t least, std::int64_t most, const char* help) {
+    add_whole(app, name, target, std::to_string(otherwise), least, most, help)->group("Sizes of the data");
+  };
+  size("--image", options.image, kImage, 1, 1 << 14, "synthetic images: height and width");
+  size("--channels", options.channels, kChannels, 1, 1 << 14, "synthetic images: channels");
+  size("--classes", options.classes, kClasses, 2, 1 << 20, "synthetic images: classes");
+  size("--vocabulary", options.vocabulary, kVocabulary, 2, 1 << 24, "synthetic text: different tokens");
+  size("--context", options.context, kContext, 1, 1 << 20, "text: tokens of a row");
+}
+
+void add_optimizer_options(CLI::App& app, OptimizerOptions& options,
+                           const std::vector<optim::NamedOptimizer>& optimizers) {
+  const char* group = "How it is optimized";
+  add_choice(app, "--optimizer", options.kind, list_names(optimizers), "the optimizer")->group(group);
+  add_named_options(app, optimizers, group, options.options);
+  add_choice(app, "--state", options.state, "f16", {"f16", "f32"}, "how its moments are kept")->group(group);
+  add_choice(app, "--schedule", options.schedule, {"constant", "linear", "cosine", "one-cycle"},
+             "of the learning rate: constant; falling to 0 at the end, evenly or along a cosine; or rising from a 25th "
+             "and falling to nothing, with the momentum the other way")
+      ->group(group);
+  add_whole(app, "--warmup", options.warmup, 0, std::int64_t{1} << 40,
+            "steps in which the learning rate rises to its full value; 0 for one-cycle: 30 % of all")
+      ->group(group);
+}
+
+void check_data(const WorkloadOptions& options, bool is_text) {
+  const DataSpec spec = parse_data(options.data);
+  const bool synthetic = spec.kind == "synthetic";
+  if (is_text && !synthetic && spec.kind != "text") {
+    throw UsageError("--model " + options.model + " reads text: --data can be synthetic or text:FILE");
+  }
+  if (!is_text && spec.kind == "text") {
+    throw UsageError("--model " + options.model + " reads images: --data can be synthetic, mnist:DIR or cifar10:DIR");
+  }
+  const auto only = [&](const char* name, const std::optional<std::int64_t>& value, bool applies, const char* to) {
+    if (!value || applies) return;
+    throw UsageError(std::string(name) + " is for " + to + ", not for --model " + options.model + " --data " +
+                     options.data);
+  };
+  only("--image", options.image, synthetic && !is_text, "synthetic images");
+  only("--channels", options.channels, synthetic && !is_text, "synthetic images");
+  only("--classes", options.classes, synthetic && !is_text, "synthetic images");
+  only("--vocabulary", options.vocabulary, synthetic && is_text, "synthetic text");
+  only("--context", options.context, is_text, "text");
+}
+
+}  // namespace
+
+DataSpec parse_data(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  DataSpec spec{text.substr(0, colon), colon == text.npos ? "" : text.substr(colon + 1)};
+  const bool from_files = spec.kind == "mnist" || spec.kind == "cifar10" || spec.kind == "text";
+  if ((spec.kind == "synthetic" && colon == text.npos) || (from_files && !spec.path.empty())) return spec;
+  throw UsageError("--data is '" + text + "', but can be: synthetic, mnist:DIR, cifar10:DIR, text:FILE");
+}
+
+std::optional<std::int64_t> training_budget(const std::string& text) {
+  if (text == "none") return std::nullopt;
+  try {
+    const std::int64_t bytes = parse_bytes(text);
+    if (bytes > 0) return bytes;
+  } catch (const Error& error) {
+    throw UsageError("--budget: " + std::string(error.what()) + ", or none");
+  }
+  throw UsageError("--budget must be more than 0, or none");
+}
+
+void add_options(CLI::App& app, TrainCommand& command, const Tables& tables) {
+  add_workload_options(app, command.workload, tables.models);
+  add_optimizer_options(app, command.optimizer, tables.optimizers);
+  const char* group = "How long, and on what";
+  CLI::Option* steps =
+      add_whole(app, "--steps", command.steps, "100", 1, std::int64_t{1} << 40, "optimizer steps")->group(group);
+  add_whole(app, "--epochs", command.epochs, "", 1, std::int64_t{1} << 30, "passes over the data")
+      ->excludes(steps)
+      ->group(group);
+  add_text(app, "--budget", "SIZE", command.budget, "all bytes that training may take: 512MiB, 1.5GiB, ..., or none")
+      ->group(group);
+  add_whole(app, "--threads", command.threads, 0, 1024, "compute threads; 0: every CPU of the process")->group(group);
+  group = "What is said";
+  app.add_flag("--evaluate", command.evaluate, "measure the test split at the end")->group(group);
+  add_whole(app, "--sample", command.sample, "", 1, std::int64_t{1} << 20,
+            "print this many tokens that the model writes")
+      ->group(group);
+  add_text(app, "--json", "FILE", command.json, "an object a step and a last one with the summary")->group(group);
+}
+
+void check(const TrainCommand& command, const Tables& tables) {
+  (void)training_budget(command.budget);
+  check_named("--optimizer", tables.optimizers, command.optimizer.kind, command.optimizer.options);
+  check_named("--model", tables.models, command.workload.model, command.workload.model_options);
+  const bool is_text = find_named(tables.models, "model", command.workload.model, {}).reads_tokens;
+  check_data(command.workload, is_text);
+  if (command.sample && !is_text) throw UsageError("--sample is for a --model that reads text");
+}
+
+void add_options(CLI::App& app, PlanCommand& command) {
+  add_text(app, "--graph", "FILE", command.graph, "the program, in the format of docs/scheduler.md")->required();
+  CLI::Option* budget =
+      add_text(app, "--budget", "SIZE", command.budget, std::string("what it may take: ") + kBudgetForms);
+  CLI::Option* sweep =
+      app.add_flag("--sweep", command.sweep, "a table of many budgets in place of one plan")->excludes(budget);
+  app.add_option("--budgets", command.budgets, "those of --sweep, with commas between them")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST")
+      ->needs(sweep);
+  add_choice(app, "--effort", command.effort, {"default", "high"}, "how long to search");
+  app.add_flag("--no-place", command.no_place, "bound live bytes only, without offsets");
+  add_whole(app, "--seed", command.seed, 0, std::int64_t{1} << 40, "of the search; the same seed gives the same plan");
+  add_text(app, "--out", "FILE", command.out, "where the plan goes")->excludes(sweep);
+}
+
+void add_options(CLI::App& app, SimulateCommand& command) {
+  add_text(app, "--graph", "FILE", command.graph, "the program, in the format of docs/scheduler.md")->required();
+  add_text(app, "--budget", "SIZE", command.budget, std::string("what it may take: ") + kBudgetForms)->required();
+  add_choice(app, "--policy", command.policy, {"online"}, "who chooses what is discarded");
+  add_text(app, "--out", "FILE", command.out, "where the steps go, as a plan");
+}
+
+}  // namespace tidemark::tools
