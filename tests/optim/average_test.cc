@@ -153,6 +153,20 @@ TEST(Averages, TakeFourBytesAParameterAndNoNewPlans) {
   EXPECT_EQ(optimizer_bytes(), 0);
 }
 
+// An update belongs to the step that was taken before it, not to the next one, which may be refused.
+TEST(Averages, StayWhatTheyAreWhereTheNextStepIsRefused) {
+  Problem problem;
+  ExponentialAverage average(problem.parameters, {.decay = 0.5f});
+  for (int t = 0; t < 3; ++t) {
+    problem.step();
+    average.update();
+  }
+  const auto expected = values(average);
+  sum(problem.parameters[0] * std::nanf("")).backward();
+  EXPECT_THAT([&] { problem.optimizer.step(); }, ThrowsMessage<Error>(HasSubstr("is not finite")));
+  EXPECT_EQ(values(average), expected);
+}
+
 TEST(Averages, RefuseWhatIsWrong) {
   Problem problem;
   const SourceLocation where{"train.cc", 7};
