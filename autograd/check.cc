@@ -157,6 +157,10 @@ void rethrow_at(std::string_view op, SourceLocation where) {
     if (typeid(error) == typeid(ShapeError)) throw ShapeError(text);
     if (typeid(error) == typeid(Error)) throw Error(text);
     throw;
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    throw Error(absl::StrCat(name, "it threw something that is no std::exception", place));
   }
 }
 

@@ -31,6 +31,7 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
   std::vector<Handle*> leaves;
   std::vector<StorageId> changed;
   for (const PassUpdate& update : updates) {
+    if (update.op == nullptr) throw Error(absl::StrCat("[minimize] an update is no op (at ", to_string(where), ")"));
     Handle* leaf = Access::handle(update.parameter);
     std::vector<Handle*> inputs = {leaf, nullptr};
     std::vector<Meta> metas = {leaf->meta, Meta::plain(leaf->meta.shape)};
@@ -65,7 +66,6 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
     if (update.state.defined()) inputs.push_back(recorder_.value_of(Access::handle(update.state), kWhat, where));
     recorder_.forward(update.op, inputs, Needs(), keys_, where);
     update_ops[at] = static_cast<OpId>(tape_.graph.ops.size()) - 1;
-    if (Handle* grad = std::exchange(leaf->grad, nullptr)) lifetimes_.release(grad);
   });
   const ValueId value = recorder_.value_of(Access::handle(loss), kWhat, where);
   pass.check({&value, 1});
@@ -76,8 +76,15 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
   held = held_values(changed, true, pass.reached(), kWhat, where);
   pass.record({&value, 1}, false);
 
+  // Refused, it leaves the gradients of earlier calls of backward() as they are; broken off, it has added to them.
+  std::vector<Handle*> graded = std::exchange(graded_, {});
   plan_pass(where);
+  graded_ = std::move(graded);
+  graded_.insert(graded_.end(), leaves.begin(), leaves.end());
   run_pass(update_ops, outcome);
+  for (Handle* leaf : leaves) {
+    if (Handle* grad = std::exchange(leaf->grad, nullptr)) lifetimes_.release(grad);
+  }
   for (const auto& [handle, reason] : held.expiring) lifetimes_.expire(handle, reason);
   for (const auto& [buffer, handles] : held.settling) {
     for (const auto& [handle, no_graph] : handles) lifetimes_.settle({&handle, 1}, no_graph);

@@ -26,7 +26,7 @@ std::shared_ptr<const Prepared> PreparedOps::get(const AnyOp& op, const std::str
   try {
     prepared = std::make_shared<const Prepared>(op.prepare(prep, inputs, needs));
     check_prepared(machine_, op.name(), *prepared, inputs, where);
-  } catch (const std::exception&) {
+  } catch (...) {
     rethrow_at(op.name(), where);
   }
   if (order_.size() >= kLimit) {

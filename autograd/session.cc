@@ -89,8 +89,10 @@ std::int64_t Session::step(SourceLocation where) const {
 
 void Session::set_step(std::int64_t step, SourceLocation where) {
   engine_->call("set_step", where, [&] {
-    if (step < 0) {
-      throw Error(absl::StrCat("[set_step] the number of steps cannot be ", step, " (at ", to_string(where), ")"));
+    constexpr std::int64_t kMost = std::int64_t{1} << 31;  // random keys count steps in 32 bits
+    if (step < 0 || step > kMost) {
+      throw Error(
+          absl::StrCat("[set_step] the number of steps must be 0 to 2^31, not ", step, " (at ", to_string(where), ")"));
     }
     engine_->set_step(step);
   });

@@ -153,6 +153,7 @@ Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
 
 Tensor Tensor::grad(SourceLocation where) const {
   Handle* handle = leaf(*this, "grad", where);
+  if (handle->engine != nullptr) handle->engine->check_call("grad", where);
   return handle->grad == nullptr ? Tensor() : Access::adopt(handle->grad);
 }
 
@@ -163,7 +164,9 @@ void Tensor::zero_grad(SourceLocation where) {
 }
 
 Tensor& Tensor::keep(SourceLocation where) {
-  checked(*this, "keep", where)->keep = true;
+  Handle* handle = checked(*this, "keep", where);
+  if (handle->engine != nullptr) handle->engine->check_call("keep", where);
+  handle->keep = true;
   return *this;
 }
 

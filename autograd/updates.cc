@@ -92,6 +92,7 @@ void Engine::optimizer_step(std::span<const Update> updates, SourceLocation wher
   let_go();
   std::vector<StorageId> changed;
   for (const Update& update : updates) {
+    if (update.op == nullptr) throw Error(absl::StrCat("[step] an update is no op (at ", to_string(where), ")"));
     check_owners(update.inputs, update.op->name(), where);
     for (StorageId id : changed_by(*update.op, update.inputs, where)) {
       if (std::find(changed.begin(), changed.end(), id) == changed.end()) changed.push_back(id);

@@ -1,16 +1,16 @@
 #include "compute/threads.h"
 
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
-#include <system_error>
-#include <thread>
 
 #include "compute/require_memory.h"
 #include "tidemark/error.h"
@@ -122,21 +122,56 @@ void require_whole(int threads, int team) {
               " threads that the session works with" + (why.empty() ? std::string() : "; " + why));
 }
 
+// The bytes of stack that OpenMP asks for, by OMP_STACKSIZE or its older name: a number of KiB, or with B, K, M or G.
+// 0 where the system decides.
+std::size_t stack_bytes() {
+  for (const char* name : {"OMP_STACKSIZE", "GOMP_STACKSIZE"}) {
+    const char* const text = std::getenv(name);
+    if (text == nullptr) continue;
+    char* end = nullptr;
+    const unsigned long long number = std::strtoull(text, &end, 10);
+    while (*end == ' ') ++end;
+    const int shift = *end == 'B' || *end == 'b'   ? 0
+                      : *end == 'M' || *end == 'm' ? 20
+                      : *end == 'G' || *end == 'g' ? 30
+                                                   : 10;
+    if (end != text && number <= (~std::size_t{0} >> shift)) return static_cast<std::size_t>(number) << shift;
+  }
+  return 0;
+}
+
+void* wait_at(void* gate) {
+  const std::lock_guard wait(*static_cast<std::mutex*>(gate));
+  return nullptr;
+}
+
 // OpenMP ends the process where it cannot start a thread: whether it can is found out before.
 void require_startable(int threads) {
-  std::mutex gate;
-  std::vector<std::jthread> tried;
+  std::vector<pthread_t> tried;
   tried.reserve(static_cast<std::size_t>(threads));
-  const std::lock_guard closed(gate);
-  try {
-    for (int i = 1; i < threads; ++i) {
-      tried.emplace_back([&gate] { const std::lock_guard wait(gate); });
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  if (const std::size_t stack = stack_bytes(); stack > 0) pthread_attr_setstacksize(&attributes, stack);
+  int failure = 0;
+  {
+    std::mutex gate;
+    {
+      const std::lock_guard closed(gate);
+      for (int i = 1; i < threads && failure == 0; ++i) {
+        pthread_t thread{};
+        failure = pthread_create(&thread, &attributes, wait_at, &gate);
+        if (failure == 0) tried.push_back(thread);
+      }
     }
-  } catch (const std::system_error& error) {
-    throw Error("the system starts " + std::to_string(tried.size() + 1) + " of the " + std::to_string(threads) +
-                " threads that the session works with (" + error.what() +
-                "): ask for fewer, or raise the limits on processes (ulimit -u) and on address space (ulimit -v)");
+    for (const pthread_t thread : tried) pthread_join(thread, nullptr);
   }
+  pthread_attr_destroy(&attributes);
+  if (failure == 0) return;
+  throw Error(
+      "the system starts " + std::to_string(tried.size() + 1) + " of the " + std::to_string(threads) +
+      " threads that the session works with (" + std::strerror(failure) +
+      "): ask for fewer, raise the limits on processes (ulimit -u) and on address space (ulimit -v), or lower " +
+      "OMP_STACKSIZE where it is set");
 }
 
 }  // namespace

@@ -83,9 +83,11 @@ Place find_place(const std::string& path) {
 }
 
 int open_as_it_is(const std::string& path, int own) {
-  const int descriptor =
-      own >= 0 ? ::fcntl(own, F_DUPFD_CLOEXEC, 0) : ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
-  if (descriptor < 0) refuse(path);
+  const int descriptor = own >= 0 ? ::fcntl(own, F_DUPFD_CLOEXEC, 0)
+                                  : ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) refuse(path, errno == ENXIO ? "nobody reads from this pipe" : std::strerror(errno));
+  // Opened like that, a pipe without a reader is an error; written to, it is waited for.
+  if (own < 0) ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) & ~O_NONBLOCK);
   return descriptor;
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -45,67 +46,83 @@ class Filler {
   Filler(const Source& source, SourceLocation where)
       : source_(source),
         x_stride_(source.x_shape().numel() * size_of(source.x_dtype())),
-        y_stride_(source.y_shape().numel() * size_of(source.y_dtype())),
-        thread_(start_thread(where)) {}
+        y_stride_(source.y_shape().numel() * size_of(source.y_dtype())) {
+    try {
+      shared_->thread = std::thread([this] { run(); });
+    } catch (const std::system_error& error) {
+      throw Error("[data] the loader's thread cannot be started: " + std::string(error.what()) +
+                  "; raise the limit on processes (ulimit -u), or end other loaders (at " + to_string(where) + ")");
+    }
+  }
   ~Filler() {
-    if (getpid() != process_) {  // forked: the thread stayed behind, and what it holds it holds for ever
-      thread_.detach();
+    if (left_behind()) {
+      (void)shared_.release();  // nobody can give back what the thread holds
       return;
     }
-    cancel_ = true;
+    shared_->cancel = true;
     {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
+      const std::lock_guard lock(shared_->mutex);
+      shared_->stop = true;
     }
-    changed_.notify_all();
-    thread_.join();
+    shared_->changed.notify_all();
+    shared_->thread.join();
   }
   Filler(const Filler&) = delete;
   Filler& operator=(const Filler&) = delete;
 
   void start(const Job& job) {
     {
-      const std::lock_guard lock(mutex_);
-      job_ = job;
+      const std::lock_guard lock(shared_->mutex);
+      shared_->job = job;
     }
-    changed_.notify_all();
+    shared_->changed.notify_all();
   }
   // Breaks off the job under way; nothing is written from then on.
   void cancel() {
-    std::unique_lock lock(mutex_);
-    cancel_ = true;
-    changed_.wait(lock, [&] { return !job_; });
-    cancel_ = false;
-    error_ = nullptr;
+    if (left_behind()) return;
+    std::unique_lock lock(shared_->mutex);
+    shared_->cancel = true;
+    wait_in(lock);
+    shared_->cancel = false;
+    shared_->error = nullptr;
   }
   // Until no job is under way; what the source threw is kept for wait().
   void pause() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !job_; });
+    if (left_behind()) return;
+    std::unique_lock lock(shared_->mutex);
+    wait_in(lock);
   }
   // Until no job is under way. Throws what the source threw.
   void wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !job_; });
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    std::unique_lock lock(shared_->mutex);
+    wait_in(lock);
+    if (shared_->error) std::rethrow_exception(std::exchange(shared_->error, nullptr));
   }
 
  private:
-  std::thread start_thread(SourceLocation where) {
-    try {
-      return std::thread([this] { run(); });
-    } catch (const std::system_error& error) {
-      throw Error("[data] the loader's thread cannot be started: " + std::string(error.what()) +
-                  "; raise the limit on processes (ulimit -u), or end other loaders (at " + to_string(where) + ")");
-    }
+  // What the thread uses as well.
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<Job> job;
+    std::exception_ptr error;
+    bool stop = false;
+    std::atomic<bool> cancel = false;
+    std::thread thread;
+  };
+
+  // In a process that was forked since: the thread stayed in the other one.
+  bool left_behind() const { return getpid() != process_; }
+  void wait_in(std::unique_lock<std::mutex>& lock) {
+    shared_->changed.wait(lock, [&] { return !shared_->job; });
   }
   void run() {
     sched_setaffinity(0, sizeof kProcessCpus, &kProcessCpus);
-    std::unique_lock lock(mutex_);
+    std::unique_lock lock(shared_->mutex);
     while (true) {
-      changed_.wait(lock, [&] { return stop_ || job_; });
-      if (stop_) return;
-      const Job job = *job_;
+      shared_->changed.wait(lock, [&] { return shared_->stop || shared_->job; });
+      if (shared_->stop) return;
+      const Job job = *shared_->job;
       lock.unlock();
       std::exception_ptr error;
       try {
@@ -114,9 +131,9 @@ class Filler {
         error = std::current_exception();
       }
       lock.lock();
-      error_ = error;
-      job_.reset();
-      changed_.notify_all();
+      shared_->error = error;
+      shared_->job.reset();
+      shared_->changed.notify_all();
     }
   }
   void fill(const Job& job) const {
@@ -124,7 +141,7 @@ class Filler {
     std::byte* x = job.x;
     std::byte* y = job.y;
     for (const std::int64_t index : job.indices) {
-      if (cancel_) return;
+      if (shared_->cancel) return;
       source_.write(index, job.epoch, x, y);
       x += x_stride_;
       y += y_stride_;
@@ -133,14 +150,8 @@ class Filler {
 
   const Source& source_;
   std::int64_t x_stride_, y_stride_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Job> job_;
-  std::exception_ptr error_;
-  bool stop_ = false;
   pid_t process_ = getpid();
-  std::atomic<bool> cancel_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();
 };
 
 using tidemark::detail::BatchSlot;

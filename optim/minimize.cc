@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "optim/kernels.h"
+#include "optim/update.h"
+#include "tidemark/clip.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 #include "tidemark/session.h"
@@ -58,24 +60,38 @@ void Optimizer::check_whole(SourceLocation where) {
   broken_.clear();
 }
 
-void Optimizer::minimize_whole(const Tensor& loss, SourceLocation where) {
-  std::vector<Tensor> leaves;
+std::int64_t Optimizer::gradient_bytes() const {
+  std::int64_t bytes = 0;
   for (const Slot& slot : slots_) {
-    if (slot.parameter.requires_grad()) leaves.push_back(slot.parameter);
+    if (slot.parameter.requires_grad())
+      bytes += (slot.parameter.numel() * 4 + 63) / 64 * 64;  // as the arena places them
+  }
+  return bytes;
+}
+
+void Optimizer::minimize_whole(const Tensor& loss, const MinimizeOptions& options, SourceLocation where) {
+  std::vector<Tensor> leaves;
+  std::vector<Parameter> parameters;
+  for (const Slot& slot : slots_) {
+    if (!slot.parameter.requires_grad()) continue;
+    leaves.push_back(slot.parameter);
+    parameters.emplace_back(slot.parameter, slot.name);
   }
   detail::backward_to(slots_.front().parameter.session(where), loss, leaves, where);
   // Gone whether the step is taken or refused: what is not finite must not be added to the next one.
   try {
+    if (options.clip_value > 0) clip_grad_value(parameters, options.clip_value, where);
+    if (options.clip_norm > 0) clip_grad_norm(parameters, options.clip_norm, {}, where);
     step(where);
   } catch (const std::exception&) {
     try {
-      zero_grad();
+      zero_grad(where);
     } catch (const Error&) {
       // The session has ended, as the first error says.
     }
     throw;
   }
-  zero_grad();
+  zero_grad(where);
 }
 
 void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, SourceLocation where) {
@@ -83,7 +99,11 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
   check_whole(where);
   check_parameters(session, where);
   if (!loss.defined()) throw Error("[minimize] the loss is undefined (at " + to_string(where) + ")");
-  if (options.check == MinimizeOptions::Check::kWhole) return minimize_whole(loss, where);
+  require_option(options.clip_value >= 0, kind_, "clip_value must be 0 or more", options.clip_value, where);
+  require_option(options.clip_norm >= 0, kind_, "clip_norm must be 0 or more", options.clip_norm, where);
+  if (options.check == MinimizeOptions::Check::kWhole || options.clip_value > 0 || options.clip_norm > 0) {
+    return minimize_whole(loss, options, where);
+  }
   std::vector<detail::PassUpdate> updates;
   std::vector<std::size_t> slots;
   // The ops say which step this is, so the counts go first; they go back where the step is refused, and where the loss

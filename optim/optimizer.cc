@@ -85,8 +85,13 @@ void Optimizer::make_state(Slot& slot, SourceLocation where) const {
   slot.state = tidemark::state({bytes}, u8, Category::kOptimizer, slot.name + "." + kind_, where);
 }
 
+void Optimizer::check_count(std::int64_t steps, SourceLocation where) const {
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  if (steps < 0 || steps > kMost) fail("the number of steps must be 0 to 2^31, not " + std::to_string(steps), where);
+}
+
 void Optimizer::set_steps(std::int64_t steps, SourceLocation where) {
-  if (steps < 0) fail("the number of steps cannot be " + std::to_string(steps), where);
+  check_count(steps, where);
   steps_ = steps;
   // A parameter without the state that others have is one that never took a step.
   for (Slot& slot : slots_) slot.steps = slot.state.defined() || sets_[slot.set].moments == 0 ? steps : 0;
@@ -105,7 +110,7 @@ void Optimizer::set_step_counts(std::span<const std::int64_t> counts, SourceLoca
          where);
   }
   for (const std::int64_t count : counts) {
-    if (count < 0) fail("the number of steps cannot be " + std::to_string(count), where);
+    check_count(count, where);
   }
   for (std::size_t i = 0; i < counts.size(); ++i) slots_[i].steps = counts[i];
 }
@@ -118,8 +123,8 @@ std::vector<Parameter> Optimizer::state() const {
   return result;
 }
 
-void Optimizer::zero_grad() {
-  for (Slot& slot : slots_) slot.parameter.zero_grad();
+void Optimizer::zero_grad(SourceLocation where) {
+  for (Slot& slot : slots_) slot.parameter.zero_grad(where);
 }
 
 // Parameters that an update has left infinite or not a number: nobody but their updates looks at them before that.

@@ -157,22 +157,25 @@ DryRun dry_run(const Workload& workload, const OptimizerOptions& optimizer, std:
 void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
                       std::int64_t budget) {
   const DryRun run = dry_run(workload, optimizer, batch, threads);
+  // Not whether a plan happens to be found at this budget: what is refused is all below the smallest that was planned.
+  std::optional<BudgetError> least;
   try {
-    (void)scheduler::plan(run.graph, budget);
-    return;
+    (void)scheduler::plan(run.graph, 0);
   } catch (const BudgetError& error) {
-    std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
-                       "\n  help: the smallest budget " + (error.exact() ? "" : "planned ") + "for this step is " +
-                       format_bytes_up(error.needed_bytes()) + ", " + std::to_string(error.needed_bytes()) + " bytes";
-    if (batch > 1) {
-      const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
-      const std::string less = format_bytes(half);
-      text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
-              (less == format_bytes(error.needed_bytes()) ? std::to_string(half) + " bytes" : less) + ")";
-    }
-    throw BudgetError(text, error.needed_bytes(),
-                      error.exact() ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
+    least = error;
   }
+  if (!least || budget >= least->needed_bytes()) return;
+  const std::int64_t needed = least->needed_bytes();
+  std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
+                     "\n  help: the smallest budget " + (least->exact() ? "" : "planned ") + "for this step is " +
+                     format_bytes_up(needed) + ", " + std::to_string(needed) + " bytes";
+  if (batch > 1) {
+    const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
+    const std::string less = format_bytes(half);
+    text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
+            (less == format_bytes(needed) ? std::to_string(half) + " bytes" : less) + ")";
+  }
+  throw BudgetError(text, needed, least->exact() ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
 }
 
 }  // namespace tidemark::tools

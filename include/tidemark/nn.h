@@ -285,6 +285,9 @@ class Sequential : public Module {
 
   template <class L>
   requires Layer<std::remove_cvref_t<L>> Sequential& add(L&& layer) {
+    if constexpr (requires { layer == nullptr; }) {
+      if (layer == nullptr) throw Error("[Sequential] a layer is a function or pointer without a value");
+    }
     layers_.push_back(std::make_unique<Model<std::remove_cvref_t<L>>>(std::forward<L>(layer)));
     return *this;
   }

@@ -58,6 +58,10 @@ struct Health;
 struct MinimizeOptions {
   enum class Check : std::uint8_t { kEach, kWhole };
   Check check = Check::kEach;
+  // As by clip_grad_value() and clip_grad_norm(), in this order; 0: not at all. Clipping needs all gradients at once,
+  // as Check::kWhole does: Optimizer::gradient_bytes() more than without.
+  float clip_value = 0;
+  float clip_norm = 0;
 };
 
 class Optimizer {
@@ -80,7 +84,9 @@ class Optimizer {
   // such case.
   void minimize(const Tensor& loss, const MinimizeOptions& options = {},
                 SourceLocation where = SourceLocation::current());
-  void zero_grad();
+  void zero_grad(SourceLocation where = SourceLocation::current());
+  // Of all gradients together, to be known before the first step: what a pass that looks at all of them takes.
+  std::int64_t gradient_bytes() const;
 
   // What may change between steps; no step is planned anew for it. `group` is a group's pattern; empty: the parameters
   // of no group.
@@ -149,6 +155,7 @@ class Optimizer {
   std::size_t find_set(std::string_view group, SourceLocation where) const;
   void change(Set& set, const Group& changes, SourceLocation where) const;
   // --- optimizer.cc
+  void check_count(std::int64_t steps, SourceLocation where) const;
   [[noreturn]] void fail(const std::string& text, SourceLocation where) const;
   void make_state(Slot& slot, SourceLocation where) const;
   void check_parameters(Session& session, SourceLocation where);
@@ -156,7 +163,7 @@ class Optimizer {
                        SourceLocation where) const;
 
   // --- minimize.cc
-  void minimize_whole(const Tensor& loss, SourceLocation where);
+  void minimize_whole(const Tensor& loss, const MinimizeOptions& options, SourceLocation where);
   // Throws Error where a pass broke off and what it had updated was not assigned again.
   void check_whole(SourceLocation where);
 

@@ -174,6 +174,7 @@ class Online {
 
  private:
   struct State;
+  State& state() const;
   std::unique_ptr<State> state_;
 };
 

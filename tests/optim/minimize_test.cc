@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/autograd/support.h"
+#include "tidemark/clip.h"
 #include "tidemark/nn.h"
 #include "tidemark/ops.h"
 #include "tidemark/optim.h"
@@ -217,6 +218,33 @@ TEST(MinimizeBytes, GradientsDieAtOnce) {
   EXPECT_EQ(peak(Way::kEach), 1_MiB);
 }
 
+// Clipped gradients are what clip_grad_value() and clip_grad_norm() make of them, and take the bytes that are said.
+TEST(MinimizeClipped, GivesTheBitsOfTheCallsApart) {
+  const auto train = [](int way) {
+    const Session session({.threads = 2});
+    nn::Sequential net(nn::Linear({.in = 32, .out = 64}), nn::ReLU(), nn::Linear({.in = 64, .out = 8}));
+    optim::AdamW optimizer(net.parameters());
+    EXPECT_EQ(optimizer.gradient_bytes(), 4 * (32 * 64 + 64 + 64 * 8 + 16));
+    for (int i = 0; i < 3; ++i) {
+      const Tensor loss = mean(square(net(normal({16, 32}, 0, 1)))) * 100.0f;
+      if (way == 0) {
+        loss.backward();
+        optim::clip_grad_value(net.parameters(), 0.5f);
+        EXPECT_GT(optim::clip_grad_norm(net.parameters(), 0.7f), 0.7f);
+        optimizer.step();
+        optimizer.zero_grad();
+      } else {
+        optimizer.minimize(loss, {.clip_value = 0.5f, .clip_norm = way == 1 ? 0.7f : 0});
+      }
+    }
+    std::vector<float> weights;
+    for (const Parameter& parameter : net.parameters()) append(weights, parameter);
+    return weights;
+  };
+  EXPECT_TRUE(same_bits(train(0), train(1)));
+  EXPECT_FALSE(same_bits(train(0), train(2)));
+}
+
 class MinimizeOnce : public ::testing::Test {
  protected:
   Session session_{{.threads = 1}};
@@ -243,6 +271,8 @@ TEST_F(MinimizeOnce, OthersGetNoGradient) {
   EXPECT_FALSE(c.grad().defined());
   EXPECT_THAT(error_of([&] { optimizer_.minimize(sum(c * 2.0f)); }),
               HasSubstr("depends on none of the optimizer's parameters"));
+  EXPECT_THAT(error_of([&] { optimizer_.minimize(sum(a_), {.clip_norm = -1}); }),
+              HasSubstr("clip_norm must be 0 or more"));
   EXPECT_THAT(error_of([&] { optimizer_.minimize(Tensor()); }), HasSubstr("undefined"));
 }
 
