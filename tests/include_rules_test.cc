@@ -59,6 +59,7 @@ const std::map<std::string, Rule>& rules() {
       {"optim", {{"tidemark/", "compute/"}, {"absl/", "hwy/"}}},
       {"nn", {{"tidemark/"}, {"absl/"}}},
       {"data", {{"tidemark/", "core/"}, {"absl/"}}},
+      {"loop", {{"tidemark/", "core/"}, {"nlohmann/"}}},
       {"io", {{"tidemark/", "core/"}, {"absl/", "nlohmann/"}}},
       {"tools", {{"tidemark/", "core/"}, {"CLI/", "absl/", "nlohmann/"}}},
       {"examples", {{"tidemark/"}, {}}},
