@@ -78,7 +78,7 @@ void Perplexity::update(const Tensor& logits, const Tensor& labels, SourceLocati
     const auto most = static_cast<double>(*std::max_element(row.begin(), row.end()));
     double sum = 0;
     for (const float logit : row) sum += std::exp(static_cast<double>(logit) - most);
-    mean_.update(most + std::log(sum) - static_cast<double>(row[label]), 1, where);
+    mean_.update((most - static_cast<double>(row[label])) + std::log(sum), 1, where);
   });
 }
 

@@ -8,9 +8,10 @@
 // smaller last batch weighs what it has. Counts and sums are f64 and exact up to 2^53 rows. A value over nothing is
 // NaN. A call that throws has counted nothing.
 //
-// Values are read on the host, outside of the budget, and no op is recorded: a step's plan stays what it is wherever
-// update() is called. After `optimizer.step()` the rules of every value hold (tensor.h): logits that require a gradient
-// and have more than 64 KiB are read before the step, or detached.
+// Values are read on the host, outside of the budget, and no op is recorded: a step keeps its plan whether update() is
+// called before backward() or after `optimizer.step()`. After it the rules of every value hold (tensor.h): logits of
+// more than 64 KiB are gone then, unless they were detached, which takes their bytes; before backward() they cost
+// nothing.
 //
 // state() is what a checkpoint holds: set_state() of a metric with the same options goes on from there.
 #pragma once
