@@ -1,11 +1,9 @@
 #include "tidemark/progress.h"
 
-#include <stdio_ext.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <ctime>
@@ -51,13 +49,11 @@ class WithoutPipeSignal {
   bool pending_ = false;
 };
 
-// What cannot be written is lost. A broken pipe's bytes are thrown away here: the next flush, at the program's end,
-// would bring the signal.
+// What cannot be written is lost.
 void put(std::FILE* out, std::string_view text) {
   const WithoutPipeSignal without;
-  errno = 0;
-  const bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0;
-  if (!written && errno == EPIPE) __fpurge(out);
+  std::fwrite(text.data(), 1, text.size(), out);
+  std::fflush(out);
 }
 
 int terminal_width(std::FILE* out) {
