@@ -125,7 +125,7 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
     const std::int64_t middle = whole(refused + (budget - refused) / 2);
     (refusal(middle) ? refused : budget) = middle;
   }
-  // Planning at a smaller budget may find what the search for the smallest did not: down, in steps that grow while they
+  // What was planned for is not always the least in which the program gets through: down, in steps that grow while they
   // succeed.
   for (std::int64_t step = core::Extents::kAlignment; step > 0 && budget - step > refused;) {
     const bool less = !refusal(budget - step);

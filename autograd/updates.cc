@@ -48,6 +48,7 @@ std::vector<StorageId> Engine::changed_by(const AnyOp& op, std::span<Handle* con
 void Engine::note_change(std::span<const StorageId> changed, std::string_view what, SourceLocation where) {
   if (changed.empty()) return;
   settle_held(changed, false, what, where);
+  if (!grad_enabled()) return;  // no part of a step that could be refused
   for (StorageId id : changed) {
     if (!storages_.has_bytes() || !storages_[id].pinned()) continue;
     const std::byte* bytes = storages_.data(id);

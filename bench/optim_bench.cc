@@ -75,9 +75,42 @@ void sgd_step(benchmark::State& run) {
   SgdStep step{.lr = 1e-3f, .momentum = kMomentum ? 0.9f : 0, .weight_decay = 1e-4f, .nesterov = kMomentum, .step = 0};
   for (auto _ : run) {
     ++step.step;
-    sgd(step, n, arrays.p, arrays.g, {.format = kFormat, .bytes = arrays.state}, threads);
+    sgd(step, n, arrays.p, arrays.g, {.format = kFormat, .bytes = kMomentum ? arrays.state : nullptr}, threads);
   }
   report(run, n, bytes);
+}
+
+// Of an optimizer with so many moments.
+template <Format kFormat, int kMoments, class Step,
+          bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
+void other_step(benchmark::State& run, Step step) {
+  const std::int64_t n = run.range(0);
+  const int threads = static_cast<int>(run.range(1));
+  const compute::ThreadBinding binding(threads);
+  const Arrays& arrays = Arrays::of(n);
+  step.step = 0;
+  for (auto _ : run) {
+    ++step.step;
+    kKernel(step, n, arrays.p, arrays.g, {.format = kFormat, .bytes = arrays.state}, threads);
+  }
+  report(run, n, state_bytes(kFormat, kMoments, n));
+}
+
+template <Format kFormat>
+void adam_step(benchmark::State& run) {
+  other_step<kFormat, 2, AdamStep, adam>(run, {.lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f});
+}
+template <Format kFormat>
+void adagrad_step(benchmark::State& run) {
+  other_step<kFormat, 1, AdagradStep, adagrad>(run, {.lr = 1e-3f, .eps = 1e-10f});
+}
+template <Format kFormat>
+void rmsprop_step(benchmark::State& run) {
+  other_step<kFormat, 1, RmspropStep, rmsprop>(run, {.lr = 1e-3f, .alpha = 0.99f, .eps = 1e-8f});
+}
+template <Format kFormat>
+void lion_step(benchmark::State& run) {
+  other_step<kFormat, 1, LionStep, lion>(run, {.lr = 1e-4f, .beta1 = 0.9f, .beta2 = 0.99f});
 }
 
 void check_gradients(benchmark::State& run) {
@@ -102,6 +135,14 @@ BENCHMARK(adamw_step<Format::kF32>)->Name("adamw/f32")->Apply(sizes);
 BENCHMARK(sgd_step<Format::kF16, true>)->Name("sgd/f16")->Apply(sizes);
 BENCHMARK(sgd_step<Format::kF32, true>)->Name("sgd/f32")->Apply(sizes);
 BENCHMARK(sgd_step<Format::kF32, false>)->Name("sgd/none")->Apply(sizes);
+BENCHMARK(adam_step<Format::kF16>)->Name("adam/f16")->Apply(sizes);
+BENCHMARK(adam_step<Format::kF32>)->Name("adam/f32")->Apply(sizes);
+BENCHMARK(adagrad_step<Format::kF16>)->Name("adagrad/f16")->Apply(sizes);
+BENCHMARK(adagrad_step<Format::kF32>)->Name("adagrad/f32")->Apply(sizes);
+BENCHMARK(rmsprop_step<Format::kF16>)->Name("rmsprop/f16")->Apply(sizes);
+BENCHMARK(rmsprop_step<Format::kF32>)->Name("rmsprop/f32")->Apply(sizes);
+BENCHMARK(lion_step<Format::kF16>)->Name("lion/f16")->Apply(sizes);
+BENCHMARK(lion_step<Format::kF32>)->Name("lion/f32")->Apply(sizes);
 BENCHMARK(check_gradients)->Name("check_gradients")->Apply(sizes);
 
 }  // namespace

@@ -1,51 +1,96 @@
 // AdamW: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019; PyTorch's conventions.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <memory>
-#include <span>
-#include <string_view>
 #include <vector>
 
+#include "optim/blocks.h"
 #include "optim/kernels.h"
 #include "optim/table.h"
 #include "optim/update.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 
+#ifndef TIDEMARK_OPTIM_ADAMW_
+#define TIDEMARK_OPTIM_ADAMW_
 namespace tidemark::optim {
-namespace {
+// What a step is for every element of a parameter.
+struct AdamWJob {
+  float beta1, beta2, rest1, rest2, eps, decay;
+  float rate;  // lr / (1 - beta1^step)
+  float root;  // 1 / sqrt(1 - beta2^step)
+};
+}  // namespace tidemark::optim
+#endif  // TIDEMARK_OPTIM_ADAMW_
 
-struct AdamWUpdate {
-  static constexpr std::string_view name = "adamw";
-  AdamWStep step;
-  State state;
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "optim/adamw.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "optim/blocks-inl.h"
 
-  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs) const { return prepare_update(prep, in, 14); }
-  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf>) const {
-    State here = state;
-    here.bytes = in[2].data;
-    adamw(step, in[0].numel(), in[0].as(), in[1].as(), here, ctx.threads());
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::optim::HWY_NAMESPACE {
+
+struct AdamWRule {
+  static constexpr int kMoments = 2;
+  static constexpr bool kRoot[] = {false, true, false};
+  static constexpr bool kLate = true;
+  AdamWJob job;
+
+  HWY_INLINE void advance(VF& /*p*/, VF gradient, VF& m, VF& v, VF& /*none*/) const {
+    m = fma(set(job.beta1), m, hn::Mul(set(job.rest1), gradient));
+    v = fma(set(job.beta2), v, hn::Mul(set(job.rest2), hn::Mul(gradient, gradient)));
+  }
+  HWY_INLINE void finish(VF& p, VF /*gradient*/, VF& m, VF& s, VF& /*none*/) const {
+    const VF direction = hn::Div(m, fma(s, set(job.root), set(job.eps)));
+    p = fma(set(-job.rate), direction, hn::Mul(p, set(job.decay)));
   }
 };
 
-}  // namespace
+std::int32_t AdamWBlocks(const AdamWJob& job, const Blocks& blocks) { return update(AdamWRule{job}, blocks); }
 
-AdamW::AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options, SourceLocation where)
-    : Optimizer("AdamW", parameters, options.lr, 2, options.state, where), options_(options) {
-  const auto require = [&](bool holds, const char* allowed, float value) {
-    require_option(holds, "AdamW", allowed, value, where);
-  };
-  require(options.beta1 >= 0 && options.beta1 < 1, "beta1 must be from 0 to below 1", options.beta1);
-  require(options.beta2 >= 0 && options.beta2 < 1, "beta2 must be from 0 to below 1", options.beta2);
-  require(options.eps > 0 && std::isfinite(options.eps), "eps must be above 0", options.eps);
-  require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "weight_decay must be 0 or more",
-          options.weight_decay);
+}  // namespace tidemark::optim::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tidemark::optim {
+
+HWY_EXPORT(AdamWBlocks);
+
+bool adamw(const AdamWStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads) {
+  const double correction1 = 1 - power(step.beta1, step.step);
+  const double correction2 = 1 - power(step.beta2, step.step);
+  const AdamWJob job{.beta1 = step.beta1,
+                     .beta2 = step.beta2,
+                     .rest1 = 1 - step.beta1,
+                     .rest2 = 1 - step.beta2,
+                     .eps = step.eps,
+                     .decay = static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay),
+                     .rate = static_cast<float>(step.lr / correction1),
+                     .root = static_cast<float>(1 / std::sqrt(correction2))};
+  return run_blocks(HWY_DYNAMIC_DISPATCH(AdamWBlocks), job, n, p, g, state, step.step, threads);
 }
 
+AdamW::AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options, SourceLocation where)
+    : Optimizer({.kind = "AdamW",
+                 .defaults = {.lr = options.lr,
+                              .beta1 = options.beta1,
+                              .beta2 = options.beta2,
+                              .eps = options.eps,
+                              .weight_decay = options.weight_decay},
+                 .groups = options.groups,
+                 .state = options.state,
+                 .moments = [](const Settings&) { return 2; }},
+                parameters, where),
+      options_(options) {}
+
 std::shared_ptr<const AnyOp> AdamW::update(std::uint64_t slot) const {
-  return any_op(AdamWUpdate{
-      .step = {lr(), options_.beta1, options_.beta2, options_.eps, options_.weight_decay, steps()},
-      .state = {.format = format_of(options_.state), .seed = seed(), .parameter = slot},
-  });
+  const Settings& now = settings_of(slot);
+  return update_op<AdamWStep, adamw>(
+      *this, slot,
+      {.lr = now.lr, .beta1 = now.beta1, .beta2 = now.beta2, .eps = now.eps, .weight_decay = now.weight_decay});
 }
 
 NamedOptimizer adamw_optimizer() {
@@ -61,3 +106,4 @@ NamedOptimizer adamw_optimizer() {
 }
 
 }  // namespace tidemark::optim
+#endif  // HWY_ONCE

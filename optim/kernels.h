@@ -2,8 +2,8 @@
 // explains the 16-bit format and what it is worth.
 //
 // The state of n elements, packed into state_bytes() bytes. f16: the values of each moment (2 n bytes each), then the
-// exponents of each (one int8 a block). f32: the values of each moment (4 n bytes each). The first moment comes first;
-// the second is kept as s = sqrt(v) in f16, which halves its range of exponents, and as v in f32. All zeros is the
+// exponents of each (one int8 a block). f32: the values of each moment (4 n bytes each). Second moments and sums of
+// squares are kept as s = sqrt(v) in f16, which halves their range of exponents, and as v in f32. All zeros is the
 // state before the first step.
 //
 // All arithmetic is f32 with every fused multiply-add written out: the same bits on every instruction set and with
@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace tidemark::optim {
 
@@ -31,20 +32,63 @@ struct State {
   std::uint64_t parameter = 0;
 };
 
-// p and g: n elements each. Gradients must be below kGradientLimit in magnitude.
+// A kernel changes p, of n elements, by the gradients g, which must be below kGradientLimit in magnitude. True where
+// all of p is finite afterwards. Each is in its optimizer's own file, and declared here for tests and benchmarks.
+// `step` counts from 1.
 struct AdamWStep {
+  static constexpr std::string_view kName = "adamw";
+  static constexpr double kFlops = 14;
   float lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
-  std::int64_t step = 1;  // from 1
+  std::int64_t step = 1;
 };
-void adamw(const AdamWStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+bool adamw(const AdamWStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+
+// Weight decay is a part of the gradient.
+struct AdamStep {
+  static constexpr std::string_view kName = "adam";
+  static constexpr double kFlops = 14;
+  float lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
+  std::int64_t step = 1;
+};
+bool adam(const AdamStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
 
 struct SgdStep {
+  static constexpr std::string_view kName = "sgd";
+  static constexpr double kFlops = 6;
   float lr = 0, momentum = 0, weight_decay = 0;
   bool nesterov = false;
   std::int64_t step = 1;
 };
-// `state` is not touched where momentum is 0.
-void sgd(const SgdStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+// One moment, or none where there is no state.
+bool sgd(const SgdStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+
+struct AdagradStep {
+  static constexpr std::string_view kName = "adagrad";
+  static constexpr double kFlops = 8;
+  float lr = 0, lr_decay = 0, eps = 0, weight_decay = 0;
+  float initial = 0;  // of the sums: added in step 1
+  std::int64_t step = 1;
+};
+bool adagrad(const AdagradStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+
+// One moment, another where it is centered, and the last where it is buffered.
+struct RmspropStep {
+  static constexpr std::string_view kName = "rmsprop";
+  static constexpr double kFlops = 14;
+  float lr = 0, alpha = 0, eps = 0, momentum = 0, weight_decay = 0;
+  bool centered = false;
+  bool buffered = false;  // updates have a momentum
+  std::int64_t step = 1;
+};
+bool rmsprop(const RmspropStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
+
+struct LionStep {
+  static constexpr std::string_view kName = "lion";
+  static constexpr double kFlops = 9;
+  float lr = 0, beta1 = 0, beta2 = 0, weight_decay = 0;
+  std::int64_t step = 1;
+};
+bool lion(const LionStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads);
 
 // The square of a gradient from here on has no safe place in f32: it is as bad as an infinite one.
 inline constexpr float kGradientLimit = 0x1p63f;

@@ -65,35 +65,50 @@ void Optimizer::minimize_whole(const Tensor& loss, SourceLocation where) {
   }
   detail::backward_to(slots_.front().parameter.session(where), loss, leaves, where);
   // Gone whether the step is taken or refused: what is not finite must not be added to the next one.
-  struct Clear {
-    ~Clear() { optimizer.zero_grad(); }
-    Optimizer& optimizer;
-  } const clear{*this};
-  step(where);
+  try {
+    step(where);
+  } catch (const std::exception&) {
+    try {
+      zero_grad();
+    } catch (const Error&) {
+      // The session has ended, as the first error says.
+    }
+    throw;
+  }
+  zero_grad();
 }
 
 void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, SourceLocation where) {
   Session& session = slots_.front().parameter.session(where);
-  check_frozen(where);
   check_whole(where);
+  check_parameters(session, where);
   if (!loss.defined()) throw Error("[minimize] the loss is undefined (at " + to_string(where) + ")");
   if (options.check == MinimizeOptions::Check::kWhole) return minimize_whole(loss, where);
   std::vector<detail::PassUpdate> updates;
   std::vector<std::size_t> slots;
+  // The ops say which step this is, so the counts go first; they go back where the step is refused, and where the loss
+  // does not reach a parameter.
   const std::int64_t before = steps_;
+  const std::vector<std::int64_t> counts = step_counts();
   detail::PassOutcome outcome;
   try {
-    ++steps_;  // the ops say which step this is; the count goes back where the step is refused
+    ++steps_;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
-      const Slot& slot = slots_[i];
+      Slot& slot = slots_[i];
       if (!slot.parameter.requires_grad()) continue;
+      make_state(slot, where);
+      ++slot.steps;
       updates.push_back({slot.parameter, slot.state, std::make_shared<CheckedUpdate>(update(i))});
       slots.push_back(i);
     }
     detail::minimize(session, loss, updates, outcome, where);
     stepped_ = true;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (!outcome.updated[i]) slots_[slots[i]].steps = counts[slots[i]];
+    }
   } catch (const std::exception& error) {
     steps_ = before;
+    set_step_counts(counts);
     std::string updated;
     for (std::size_t i = 0; i < outcome.updated.size(); ++i) {
       const bool in_part = std::cmp_equal(i, outcome.failed) && dynamic_cast<const NotFinite*>(&error) == nullptr;

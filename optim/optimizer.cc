@@ -1,6 +1,6 @@
-// What all optimizers share: which parameters have state, the check of gradients, the step.
+// What all optimizers share: which parameters have state, the checks before a step, the step.
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -13,9 +13,10 @@
 namespace tidemark::optim {
 namespace {
 
-// 0 where every gradient can be used, else 1 + the index of the first that cannot.
+// 0 where every magnitude is below the limit, else 1 + the index of the first tensor in which one is not.
 struct CheckFinite {
   static constexpr std::string_view name = "check_finite";
+  float limit;
 
   Prepared prepare(Prep&, std::span<const Meta> in, Needs) const {
     Prepared prepared;
@@ -26,7 +27,7 @@ struct CheckFinite {
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     std::int32_t bad = 0;
     for (std::size_t i = 0; i < in.size() && bad == 0; ++i) {
-      if (!all_below(in[i].as(), in[i].numel(), kGradientLimit, ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
+      if (!all_below(in[i].as(), in[i].numel(), limit, ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
     }
     *out[0].as<std::int32_t>() = bad;
   }
@@ -36,51 +37,77 @@ std::string label(const Parameter& parameter, std::size_t index) {
   return parameter.name().empty() ? "parameter " + std::to_string(index) : parameter.name();
 }
 
-void check_lr(const std::string& kind, float lr, SourceLocation where) {
-  require_option(lr >= 0 && std::isfinite(lr), kind, "lr must be 0 or more", lr, where);
+std::string number(float value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", static_cast<double>(value));
+  return text;
 }
 
 }  // namespace
 
-Optimizer::Optimizer(const char* kind, const std::vector<Parameter>& parameters, float lr, int moments, DType state,
-                     SourceLocation where)
-    : kind_(kind), lr_(lr) {
-  const auto fail = [&](const std::string& text) {
-    throw Error("[" + kind_ + "] " + text + " (at " + to_string(where) + ")");
-  };
-  check_lr(kind_, lr, where);
-  if (state != f16 && state != f32) fail(std::string("the state must be f16 or f32, not ") + to_string(state));
+Optimizer::Optimizer(const Config& config, const std::vector<Parameter>& parameters, SourceLocation where)
+    : kind_(config.kind), has_(config.defaults), moments_(config.moments), state_(config.state) {
+  if (state_ != f16 && state_ != f32)
+    fail(std::string("the state must be f16 or f32, not ") + to_string(state_), where);
+  std::vector<Slot> frozen;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
     const std::string name = label(parameter, i);
-    if (!parameter.defined() || !parameter.is_leaf()) fail("'" + name + "' is not a leaf, so it cannot be optimized");
-    if (&parameter.session(where) != &Session::current()) fail("'" + name + "' belongs to another session");
-    std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen_;
+    if (!parameter.defined() || !parameter.is_leaf())
+      fail("'" + name + "' is not a leaf, so it cannot be optimized", where);
+    if (&parameter.session(where) != &Session::current()) fail("'" + name + "' belongs to another session", where);
+    std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen;
     const auto known = [&](const Slot& slot) { return slot.parameter.same(parameter); };
-    if (std::none_of(list.begin(), list.end(), known)) list.push_back({parameter, name, {}});
+    if (std::any_of(list.begin(), list.end(), known)) continue;
+    Slot& slot = list.emplace_back();
+    slot.parameter = parameter;
+    slot.name = name;
+    slot.health = std::make_shared<Health>();
   }
-  if (slots_.empty()) fail("there is no parameter that requires a gradient");
+  const std::size_t trained = slots_.size();
+  std::move(frozen.begin(), frozen.end(), std::back_inserter(slots_));
+  make_sets(config, parameters, where);
+  if (trained == 0) fail("there is no parameter that requires a gradient", where);
   seed_ = slots_.front().parameter.session().options().seed;
-  if (moments == 0) return;
-  for (Slot& slot : slots_) {
-    const std::int64_t bytes = state_bytes(format_of(state), moments, slot.parameter.numel());
-    slot.state = tidemark::state({bytes}, u8, Category::kOptimizer, slot.name + "." + kind_, where);
-  }
+  for (std::size_t i = 0; i < trained; ++i) make_state(slots_[i], where);
 }
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::set_lr(float lr, SourceLocation where) {
-  check_lr(kind_, lr, where);
-  lr_ = lr;
+void Optimizer::fail(const std::string& text, SourceLocation where) const {
+  throw Error("[" + kind_ + "] " + text + " (at " + to_string(where) + ")");
+}
+
+void Optimizer::make_state(Slot& slot, SourceLocation where) const {
+  const int moments = sets_[slot.set].moments;
+  if (moments == 0 || slot.state.defined()) return;
+  const std::int64_t bytes = state_bytes(format_of(state_), moments, slot.parameter.numel());
+  slot.state = tidemark::state({bytes}, u8, Category::kOptimizer, slot.name + "." + kind_, where);
 }
 
 void Optimizer::set_steps(std::int64_t steps, SourceLocation where) {
-  if (steps < 0) {
-    throw Error("[" + kind_ + "] the number of steps cannot be " + std::to_string(steps) + " (at " + to_string(where) +
-                ")");
-  }
+  if (steps < 0) fail("the number of steps cannot be " + std::to_string(steps), where);
   steps_ = steps;
+  // A parameter without the state that others have is one that never took a step.
+  for (Slot& slot : slots_) slot.steps = slot.state.defined() || sets_[slot.set].moments == 0 ? steps : 0;
+}
+
+std::vector<std::int64_t> Optimizer::step_counts() const {
+  std::vector<std::int64_t> counts;
+  for (const Slot& slot : slots_) counts.push_back(slot.steps);
+  return counts;
+}
+
+void Optimizer::set_step_counts(std::span<const std::int64_t> counts, SourceLocation where) {
+  if (counts.size() != slots_.size()) {
+    fail("there are " + std::to_string(slots_.size()) + " parameters, so " + std::to_string(counts.size()) +
+             " counts do not fit",
+         where);
+  }
+  for (const std::int64_t count : counts) {
+    if (count < 0) fail("the number of steps cannot be " + std::to_string(count), where);
+  }
+  for (std::size_t i = 0; i < counts.size(); ++i) slots_[i].steps = counts[i];
 }
 
 std::vector<Parameter> Optimizer::state() const {
@@ -95,19 +122,42 @@ void Optimizer::zero_grad() {
   for (Slot& slot : slots_) slot.parameter.zero_grad();
 }
 
-void Optimizer::check_frozen(SourceLocation where) const {
-  for (const Slot& slot : frozen_) {
-    if (slot.parameter.requires_grad() && slot.parameter.grad().defined()) {
-      throw Error("[" + kind_ + "] '" + slot.name + "' was frozen when the optimizer was made, so it has no state; " +
-                  "make the optimizer again (at " + to_string(where) + ")");
+// Parameters that an update has left infinite or not a number: nobody but their updates looks at them before that.
+void Optimizer::check_parameters(Session& session, SourceLocation where) {
+  for (Slot& slot : slots_) {
+    const std::int64_t since = slot.health->bad_since;
+    if (since == 0 || !slot.parameter.requires_grad()) continue;
+    const auto check = any_op(CheckFinite{std::numeric_limits<float>::infinity()});
+    if (detail::check_gradients(session, check, {&slot.parameter, 1}, where) != 0) {
+      fail("parameter '" + slot.name + "' is not finite since step " + std::to_string(since) +
+               "; the learning rate is " + number(sets_[slot.set].now.lr) +
+               ". The step was refused and changed nothing: assign finite values and " +
+               "lower the learning rate to go on",
+           where);
     }
+    // Finite values were assigned. The moments belong to the run that went wrong, so they begin anew.
+    slot.health->bad_since = 0;
+    slot.steps = 0;
+    if (!slot.state.defined()) continue;
+    const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(slot.state.numel()));
+    slot.state.assign(std::span<const std::uint8_t>(zeros), where);
   }
+}
+
+void Optimizer::check_gradients(Session& session, std::span<const Tensor> gradients, std::span<const std::size_t> slots,
+                                SourceLocation where) const {
+  const auto bad = detail::check_gradients(session, any_op(CheckFinite{kGradientLimit}), gradients, where);
+  if (bad == 0) return;
+  fail("the gradient of '" + slots_[slots[static_cast<std::size_t>(bad - 1)]].name +
+           "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning rate, or " +
+           "look for a division by zero or a logarithm of it in the loss",
+       where);
 }
 
 void Optimizer::step(SourceLocation where) {
   Session& session = slots_.front().parameter.session(where);
-  check_frozen(where);
   check_whole(where);
+  check_parameters(session, where);
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -118,20 +168,14 @@ void Optimizer::step(SourceLocation where) {
     graded.push_back(i);
   }
   if (gradients.empty() && !stepped_) {
-    throw Error("[" + kind_ + "] step() before any backward(): no parameter of the optimizer has a gradient (at " +
-                to_string(where) + ")");
+    fail("step() before any backward(): no parameter of the optimizer has a gradient", where);
   }
-  if (!gradients.empty()) {
-    if (const auto bad = detail::check_gradients(session, any_op(CheckFinite{}), gradients, where); bad != 0) {
-      throw Error("[" + kind_ + "] the gradient of '" + slots_[graded[static_cast<std::size_t>(bad - 1)]].name +
-                  "' is not finite, or 2^63 and more; the step was refused and changed nothing. Lower the learning " +
-                  "rate, or look for a division by zero or a logarithm of it in the loss (at " + to_string(where) +
-                  ")");
-    }
-  }
-  // The ops say which step this is, so the count goes first; it goes back where the step is refused.
+  if (!gradients.empty()) check_gradients(session, gradients, graded, where);
+  for (const std::size_t i : graded) make_state(slots_[i], where);  // of those that were frozen until now
+  // The ops say which step this is, so the counts go first; they go back where the step is refused.
   const std::int64_t before = steps_;
   if (!gradients.empty()) ++steps_;
+  for (const std::size_t i : graded) ++slots_[i].steps;
   try {
     std::vector<detail::Update> updates;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -142,6 +186,7 @@ void Optimizer::step(SourceLocation where) {
     detail::optimizer_step(session, updates, where);
   } catch (...) {
     steps_ = before;
+    for (const std::size_t i : graded) --slots_[i].steps;
     throw;
   }
   stepped_ = true;

@@ -1,49 +1,91 @@
 // Stochastic gradient descent with momentum, Nesterov's or plain, and weight decay; PyTorch's conventions.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <memory>
-#include <span>
-#include <string_view>
 #include <vector>
 
+#include "optim/blocks.h"
 #include "optim/kernels.h"
 #include "optim/table.h"
 #include "optim/update.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 
+#ifndef TIDEMARK_OPTIM_SGD_
+#define TIDEMARK_OPTIM_SGD_
 namespace tidemark::optim {
-namespace {
+struct SgdJob {
+  float lr, momentum, weight_decay;
+  bool nesterov;
+};
+}  // namespace tidemark::optim
+#endif  // TIDEMARK_OPTIM_SGD_
 
-struct SgdUpdate {
-  static constexpr std::string_view name = "sgd";
-  SgdStep step;
-  State state;
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "optim/sgd.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "optim/blocks-inl.h"
 
-  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs) const { return prepare_update(prep, in, 6); }
-  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf>) const {
-    State here = state;
-    if (in.size() > 2) here.bytes = in[2].data;
-    sgd(step, in[0].numel(), in[0].as(), in[1].as(), here, ctx.threads());
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::optim::HWY_NAMESPACE {
+
+// Without a moment its momentum is 0.
+template <int kCount>
+struct SgdRule {
+  static constexpr int kMoments = kCount;
+  static constexpr bool kRoot[] = {false, false, false};
+  static constexpr bool kLate = false;
+  SgdJob job;
+
+  HWY_INLINE void advance(VF& p, VF g, VF& m, VF& /*none*/, VF& /*none*/) const {
+    const VF momentum = set(job.momentum);
+    const VF gradient = fma(set(job.weight_decay), p, g);
+    m = fma(momentum, m, gradient);
+    const VF direction = job.nesterov ? fma(momentum, m, gradient) : m;
+    p = fma(set(-job.lr), direction, p);
   }
+  HWY_INLINE void finish(VF& /*p*/, VF /*g*/, VF& /*m*/, VF& /*none*/, VF& /*none*/) const {}
 };
 
-}  // namespace
+std::int32_t SgdBlocks(const SgdJob& job, const Blocks& blocks) {
+  return blocks.state == nullptr ? update(SgdRule<0>{job}, blocks) : update(SgdRule<1>{job}, blocks);
+}
+
+}  // namespace tidemark::optim::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tidemark::optim {
+
+HWY_EXPORT(SgdBlocks);
+
+bool sgd(const SgdStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads) {
+  const SgdJob job{.lr = step.lr,
+                   .momentum = state.bytes == nullptr ? 0 : step.momentum,
+                   .weight_decay = step.weight_decay,
+                   .nesterov = step.nesterov};
+  return run_blocks(HWY_DYNAMIC_DISPATCH(SgdBlocks), job, n, p, g, state, step.step, threads);
+}
 
 SGD::SGD(const std::vector<Parameter>& parameters, const SGDOptions& options, SourceLocation where)
-    : Optimizer("SGD", parameters, options.lr, options.momentum != 0 ? 1 : 0, options.state, where), options_(options) {
-  require_option(options.momentum >= 0 && options.momentum < 1, "SGD", "momentum must be from 0 to below 1",
-                 options.momentum, where);
+    : Optimizer({.kind = "SGD",
+                 .defaults = {.lr = options.lr, .momentum = options.momentum, .weight_decay = options.weight_decay},
+                 .groups = options.groups,
+                 .state = options.state,
+                 .moments = [](const Settings& now) { return now.momentum > 0 ? 1 : 0; }},
+                parameters, where),
+      options_(options) {
   require_option(!options.nesterov || options.momentum > 0, "SGD", "Nesterov's method needs a momentum above 0",
                  options.momentum, where);
-  require_option(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "SGD",
-                 "weight_decay must be 0 or more", options.weight_decay, where);
 }
 
 std::shared_ptr<const AnyOp> SGD::update(std::uint64_t slot) const {
-  return any_op(SgdUpdate{
-      .step = {lr(), options_.momentum, options_.weight_decay, options_.nesterov, steps()},
-      .state = {.format = format_of(options_.state), .seed = seed(), .parameter = slot},
-  });
+  const Settings& now = settings_of(slot);
+  return update_op<SgdStep, sgd>(
+      *this, slot,
+      {.lr = now.lr, .momentum = now.momentum, .weight_decay = now.weight_decay, .nesterov = options_.nesterov});
 }
 
 NamedOptimizer sgd_optimizer() {
@@ -64,3 +106,4 @@ NamedOptimizer sgd_optimizer() {
 }
 
 }  // namespace tidemark::optim
+#endif  // HWY_ONCE

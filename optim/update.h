@@ -1,32 +1,70 @@
 // What the update ops of all optimizers share.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "optim/kernels.h"
 #include "tidemark/op.h"
+#include "tidemark/optim.h"
 
 namespace tidemark::optim {
 
 inline Format format_of(DType state) { return state == f16 ? Format::kF16 : Format::kF32; }
 
-// Inputs: parameter, gradient, and the packed state where there is one. The first and the last change in place. What
-// a step is (its number, the learning rate) is no attribute: every step records the same op.
-inline Prepared prepare_update(Prep& prep, std::span<const Meta> in, double flops_per_element) {
-  prep.require(in[0].shape == in[1].shape,
-               "the parameter has shape " + in[0].shape.to_string() + ", its gradient " + in[1].shape.to_string());
-  Prepared prepared;
-  prepared.updates = {0};
-  prepared.work.bytes = static_cast<double>(2 * in[0].bytes + in[1].bytes);
-  if (in.size() > 2) {
-    prepared.updates.push_back(2);
-    prepared.work.bytes += static_cast<double>(2 * in[2].bytes);
+// What is known of a parameter's values: the step that left it infinite or not a number, 0 while there is none. The
+// update's kernel, which has the new values at hand, says so; the next step reads it.
+struct Health {
+  std::atomic<std::int64_t> bad_since = 0;
+};
+
+// Changes {parameter, gradient, packed state where there is one}: the first and the last, in place. What a step is (its
+// number, the learning rate) is no attribute: every step records the same op. A Step has kName and kFlops an element.
+template <class Step, bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
+struct Update {
+  static constexpr std::string_view name = Step::kName;
+  Step step;
+  State state;
+  std::shared_ptr<Health> health;
+  std::int64_t number = 0;  // of the optimizer's step
+
+  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs) const {
+    prep.require(in[0].shape == in[1].shape,
+                 "the parameter has shape " + in[0].shape.to_string() + ", its gradient " + in[1].shape.to_string());
+    Prepared prepared;
+    prepared.updates = {0};
+    prepared.work.bytes = static_cast<double>(2 * in[0].bytes + in[1].bytes);
+    if (in.size() > 2) {
+      prepared.updates.push_back(2);
+      prepared.work.bytes += static_cast<double>(2 * in[2].bytes);
+    }
+    prepared.work.flops = Step::kFlops * static_cast<double>(in[0].shape.numel());
+    return prepared;
   }
-  prepared.work.flops = flops_per_element * static_cast<double>(in[0].shape.numel());
-  return prepared;
+  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf>) const {
+    State here = state;
+    if (in.size() > 2) here.bytes = in[2].data;
+    if (!kKernel(step, in[0].numel(), in[0].as(), in[1].as(), here, ctx.threads())) health->bad_since = number;
+  }
+};
+
+// The op for a parameter of the optimizer; `step` has everything but the step's number.
+template <class Step, bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
+std::shared_ptr<const AnyOp> update_op(const Optimizer& optimizer, std::uint64_t slot, Step step) {
+  const Optimizer::Slot& own = optimizer.slots_[slot];
+  step.step = own.steps;
+  return any_op(Update<Step, kKernel>{
+      .step = step,
+      .state = {.format = format_of(optimizer.state_), .seed = optimizer.seed_, .parameter = slot},
+      .health = own.health,
+      .number = optimizer.steps_,
+  });
 }
 
 // Throws Error unless the option holds: "[AdamW] beta1 must be from 0 to below 1, not 1.5 (at train.cc:7)".

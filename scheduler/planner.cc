@@ -4,7 +4,6 @@
 #include <numeric>
 #include <string>
 
-#include "core/extents.h"
 #include "core/printable.h"
 #include "scheduler/bound/lower_bound.h"
 #include "scheduler/bound/several_instants.h"
@@ -75,7 +74,7 @@ class Planner {
 
   Plan run(std::int64_t budget) {
     if (auto plan = find(budget, nullptr)) return *std::move(plan);
-    const std::int64_t least = (smallest_ ? *smallest_ : smallest(squeezed(0))).budget;
+    const std::int64_t least = smallest_ ? smallest_->budget : smallest(squeezed(0)).budget;
     const bool exact = least == scheduler::least_budget(program_) ||
                        (small_ && exact_plan(program_, least - 1, kExactStates).outcome == Exact::Outcome::kImpossible);
     const std::int64_t bytes = (least + units_ - 1) / units_;
@@ -354,22 +353,6 @@ class Planner {
       } else {
         low = middle;
       }
-    }
-    return less_than_smallest();
-  }
-
-  // The search for a plan at one budget may find what the search for the smallest did not: down from there, in steps
-  // that grow while they succeed. It does not depend on what was asked for, so that budgets keep their order.
-  const Plan& less_than_smallest() {
-    constexpr int kTries = 12;
-    constexpr std::int64_t kMostOps = 1000;  // each try is a whole search
-    const std::int64_t unit = units_ * core::Extents::kAlignment;
-    std::int64_t step = unit;
-    for (int i = 0; i < kTries && ops() <= kMostOps; ++i) {
-      auto less = smallest_->budget - step >= least_possible() ? attempt(smallest_->budget - step) : std::nullopt;
-      if (!less && step == unit) break;
-      if (less) smallest_ = std::move(less);
-      step = less ? 2 * step : unit;
     }
     return *smallest_;
   }

@@ -45,8 +45,12 @@ void add_optimizer_options(CLI::App& app, OptimizerOptions& options,
   add_choice(app, "--optimizer", options.kind, list_names(optimizers), "the optimizer")->group(group);
   add_named_options(app, optimizers, group, options.options);
   add_choice(app, "--state", options.state, "f16", {"f16", "f32"}, "how its moments are kept")->group(group);
-  add_choice(app, "--schedule", options.schedule, {"constant", "linear"},
-             "of the learning rate: constant, or falling to 0 at the end")
+  add_choice(app, "--schedule", options.schedule, {"constant", "linear", "cosine", "one-cycle"},
+             "of the learning rate: constant; falling to 0 at the end, evenly or along a cosine; or rising from a 25th "
+             "and falling to nothing, with the momentum the other way")
+      ->group(group);
+  add_whole(app, "--warmup", options.warmup, 0, std::int64_t{1} << 40,
+            "steps in which the learning rate rises to its full value; 0 for one-cycle: 30 % of all")
       ->group(group);
 }
 

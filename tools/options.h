@@ -47,6 +47,7 @@ struct OptimizerOptions {
   NamedValues::Given options;
   std::optional<std::string> state;
   std::string schedule = "constant";
+  std::int64_t warmup = 0;  // steps
 };
 
 struct TrainCommand {

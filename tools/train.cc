@@ -63,6 +63,7 @@ void train(const TrainCommand& options) {
   Session session({.budget = budget, .threads = threads, .seed = static_cast<std::uint64_t>(options.workload.seed)});
   Training training(workload, options.optimizer, batch, log.enabled());
   const std::int64_t steps = options.epochs ? *options.epochs * training.batches() : options.steps.value_or(100);
+  training.start_schedule(steps);
   std::printf("%s: %lld parameters, batch %lld, %lld steps, budget %s\n", options.workload.model.c_str(),
               static_cast<long long>(training.parameters()), static_cast<long long>(batch),
               static_cast<long long>(steps), budget ? format_bytes(*budget).c_str() : "none");
@@ -72,7 +73,7 @@ void train(const TrainCommand& options) {
   {
     Progress progress(steps, {.unit = "samples", .units_per_step = static_cast<double>(batch), .session = &session});
     for (std::int64_t i = 1; i <= steps; ++i) {
-      const Training::Result result = training.step(static_cast<double>(i - 1) / static_cast<double>(steps));
+      const Training::Result result = training.step();
       const Report report = session.report();
       log.write(step_line(report.last_step, report, result));
       seconds.push_back(result.seconds);

@@ -77,8 +77,8 @@ Training::Training(const Workload& workload, const OptimizerOptions& optimizer, 
     : model_(workload.make_model()),
       parameters_(model_.parameters()),
       optimizer_(make_optimizer(parameters_, optimizer)),
-      first_lr_(optimizer_->lr()),
-      linear_(optimizer.schedule == "linear"),
+      schedule_(optimizer.schedule),
+      warmup_(optimizer.warmup),
       hashes_(hashes) {
   const auto seed = static_cast<std::uint64_t>(workload.options().seed);
   loader_.emplace(workload.train(),
@@ -102,7 +102,29 @@ std::uint64_t Training::hash_weights() {
   return hash_bits(weights);
 }
 
-Training::Result Training::step(double done) {
+void Training::start_schedule(std::int64_t steps) {
+  if (warmup_ > 0 && warmup_ >= steps) {
+    throw UsageError("--warmup " + std::to_string(warmup_) + " leaves nothing of a run of " + std::to_string(steps) +
+                     " steps");
+  }
+  const std::int64_t rest = schedule_ == "one-cycle" ? steps : steps - warmup_;
+  optim::Schedule schedule = optim::LinearLR{.start_factor = 1, .end_factor = 1};
+  if (schedule_ == "linear") schedule = optim::LinearLR{.start_factor = 1, .end_factor = 0, .total_iters = rest};
+  if (schedule_ == "cosine") schedule = optim::CosineAnnealingLR{.T_max = rest};
+  if (schedule_ == "one-cycle") {
+    const optim::Settings settings = optimizer_->settings();
+    optim::OneCycleLR cycle{.max_lr = static_cast<double>(settings.lr), .total_steps = steps};
+    if (warmup_ > 0) cycle.pct_start = static_cast<double>(warmup_) / static_cast<double>(steps);
+    cycle.cycle_momentum = settings.momentum > 0 || settings.beta1 > 0;
+    schedule = cycle;
+  } else if (warmup_ > 0) {
+    const optim::LinearLR rise{.start_factor = 1 / static_cast<double>(warmup_), .total_iters = warmup_ - 1};
+    schedule = optim::SequentialLR{.schedules = {rise, schedule}, .milestones = {warmup_}};
+  }
+  scheduler_.emplace(*optimizer_, std::move(schedule));
+}
+
+Training::Result Training::step() {
   using Clock = std::chrono::steady_clock;
   Result result;
   const auto start = Clock::now();
@@ -117,8 +139,8 @@ Training::Result Training::step(double done) {
   const auto pause = Clock::now();
   if (hashes_) result.gradient_hash = hash_gradients();
   const auto resume = Clock::now();
-  if (linear_) optimizer_->set_lr(first_lr_ * static_cast<float>(1 - done));
   optimizer_->step();
+  if (scheduler_) scheduler_->step();
   optimizer_->zero_grad();
   result.seconds = std::chrono::duration<double>((Clock::now() - resume) + (pause - start)).count();
   if (hashes_) result.weight_hash = hash_weights();

@@ -9,6 +9,7 @@
 #include "tidemark/data.h"
 #include "tidemark/nn.h"
 #include "tidemark/optim.h"
+#include "tidemark/schedule.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
 #include "tools/options.h"
@@ -30,9 +31,11 @@ class Training {
     std::uint64_t gradient_hash = 0;
     std::uint64_t weight_hash = 0;
   };
-  // Takes the next batch, from a new epoch where one has ended. `done` is the part of the run that lies behind, for the
-  // learning rate's schedule.
-  Result step(double done = 0);
+  // The learning rate follows the options' schedule over so many steps; until this is called it stays as it is. Throws
+  // UsageError where the warm-up does not fit in.
+  void start_schedule(std::int64_t steps);
+  // Takes the next batch, from a new epoch where one has ended.
+  Result step();
 
   nn::Sequential& model() { return model_; }
   std::int64_t parameters() { return model_.parameter_count(); }
@@ -47,8 +50,9 @@ class Training {
   nn::Sequential model_;
   std::vector<Parameter> parameters_;
   std::unique_ptr<optim::Optimizer> optimizer_;
-  float first_lr_;
-  bool linear_;  // the learning rate falls to 0
+  std::string schedule_;
+  std::int64_t warmup_;
+  std::optional<optim::Scheduler> scheduler_;
   std::optional<data::Loader> loader_;
   std::optional<data::Loader::Iterator> batch_;
   bool hashes_;

@@ -2,14 +2,17 @@
 // default), with an exponent a block and a dither that follows from (seed, step, index) alone, so that the result does
 // not depend on the number of threads and resumes exactly. docs/optimizer.md explains the format.
 //
-// Frozen parameters have no state, a parameter without a gradient is passed over, and tied parameters are one. A
-// gradient that is not finite, or of 2^63 and more, throws Error naming the parameter, before a single byte has
-// changed.
+// Frozen parameters have no state until they are thawed, a parameter without a gradient is passed over, and tied
+// parameters are one. Each parameter counts its own steps. A gradient that is not finite, or of 2^63 and more, and a
+// parameter that an earlier step left not finite, throw Error naming it, before a single byte has changed.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +24,36 @@
 namespace tidemark {
 
 class AnyOp;
+class Session;
 
 namespace optim {
+
+struct State;
+
+// Parameters that are treated in another way than the rest:
+//
+//   AdamW optimizer(net.parameters(), {.lr = 1e-3f, .groups = {{.pattern = "*.bias", .weight_decay = 0},
+//                                                              {.pattern = "head.*", .lr = 1e-2f}}});
+//
+// What is not given is as for the rest. A pattern that matches nothing, a parameter of two groups, and a value that the
+// optimizer does not have are errors.
+struct Group {
+  std::string pattern = {};                // of names, as in parameter.h
+  std::vector<Parameter> parameters = {};  // where given: these, and `pattern` is only the group's name
+  std::optional<float> lr = {};
+  std::optional<float> momentum = {};
+  std::optional<float> beta1 = {};
+  std::optional<float> beta2 = {};
+  std::optional<float> eps = {};
+  std::optional<float> weight_decay = {};
+};
+
+// The values that hold for one parameter; 0 for those that the optimizer does not have.
+struct Settings {
+  float lr = 0, momentum = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
+};
+
+struct Health;
 
 struct MinimizeOptions {
   enum class Check : std::uint8_t { kEach, kWhole };
@@ -50,23 +81,50 @@ class Optimizer {
   void minimize(const Tensor& loss, const MinimizeOptions& options = {},
                 SourceLocation where = SourceLocation::current());
   void zero_grad();
-  float lr() const { return lr_; }
+
+  // What may change between steps; no step is planned anew for it. `group` is a group's pattern; empty: the parameters
+  // of no group.
+  float lr() const { return sets_.front().now.lr; }
+  Settings settings(std::string_view group = {}, SourceLocation where = SourceLocation::current()) const;
+  // Of all parameters. A group with a rate of its own keeps its proportion to the rest.
   void set_lr(float lr, SourceLocation where = SourceLocation::current());
-  // Steps taken by this optimizer: what bias correction and dither count. Set it when a run is resumed.
+  // The momentum of all parameters, or beta1 where the optimizer has that in its place.
+  void set_momentum(float momentum, SourceLocation where = SourceLocation::current());
+  // What is given, for the group of that pattern.
+  void set(const Group& changes, SourceLocation where = SourceLocation::current());
+
+  // Steps taken by this optimizer. Set it when a run is resumed: every parameter's own count becomes this, too.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps, SourceLocation where = SourceLocation::current());
+  // Of each parameter, which differ where one was frozen or had no gradient for a while: what bias correction and
+  // dither count. In the order in which the parameters were given, those that were frozen then last.
+  std::vector<std::int64_t> step_counts() const;
+  void set_step_counts(std::span<const std::int64_t> counts, SourceLocation where = SourceLocation::current());
   // What the optimizer remembers, one tensor of bytes a parameter, to be saved and assigned again: a run that is
-  // resumed with these, its parameters, steps() and the session's seed goes on as if it had never stopped.
+  // resumed with these, its parameters, steps(), step_counts() and the session's seed goes on as if it had never
+  // stopped.
   std::vector<Parameter> state() const;
 
  protected:
-  // `kind` is the optimizer's name, for messages; its state holds this many moments a parameter, in f16 or f32.
-  Optimizer(const char* kind, const std::vector<Parameter>& parameters, float lr, int moments, DType state,
-            SourceLocation where);
+  struct Config {
+    const char* kind = nullptr;  // the optimizer's name, for messages
+    Group defaults = {};         // the values that it has, for parameters of no group
+    std::vector<Group> groups = {};
+    DType state = f16;
+    // How many moments it keeps of a parameter.
+    std::function<int(const Settings&)> moments = [](const Settings&) { return 0; };
+  };
+  Optimizer(const Config& config, const std::vector<Parameter>& parameters, SourceLocation where);
 
   // The op that takes {parameter, gradient, state (where there is one)} and updates the first and the last.
   virtual std::shared_ptr<const AnyOp> update(std::uint64_t slot) const = 0;
+  // What it is made of, with optim/update.h.
+  template <class Step, bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
+  friend std::shared_ptr<const AnyOp> update_op(const Optimizer& optimizer, std::uint64_t slot, Step step);
+  const Settings& settings_of(std::uint64_t slot) const { return sets_[slots_[slot].set].now; }
+  std::int64_t steps_of(std::uint64_t slot) const { return slots_[slot].steps; }  // with the one under way
   std::uint64_t seed() const { return seed_; }
+  int moments_of(std::uint64_t slot) const { return sets_[slots_[slot].set].moments; }
 
  private:
   // A parameter and what the optimizer remembers about it, packed as optim/kernels.h says; undefined: nothing.
@@ -74,9 +132,30 @@ class Optimizer {
     Tensor parameter;
     std::string name;
     Tensor state;
+    std::size_t set = 0;     // of sets_
+    std::int64_t steps = 0;  // of its own
+    std::shared_ptr<Health> health;
+  };
+  // The values of a group, the first of parameters in none.
+  struct Set {
+    std::string name;
+    Settings now;
+    std::optional<double> proportion;  // of its learning rate to that of the first
+    int moments = 0;
   };
 
-  void check_frozen(SourceLocation where) const;
+  // --- groups.cc
+  void make_sets(const Config& config, const std::vector<Parameter>& parameters, SourceLocation where);
+  std::size_t find_set(std::string_view group, SourceLocation where) const;
+  void change(Set& set, const Group& changes, SourceLocation where) const;
+  // --- optimizer.cc
+  [[noreturn]] void fail(const std::string& text, SourceLocation where) const;
+  void make_state(Slot& slot, SourceLocation where) const;
+  void check_parameters(Session& session, SourceLocation where);
+  void check_gradients(Session& session, std::span<const Tensor> gradients, std::span<const std::size_t> slots,
+                       SourceLocation where) const;
+
+  // --- minimize.cc
   void minimize_whole(const Tensor& loss, SourceLocation where);
   // Throws Error where a pass broke off and what it had updated was not assigned again.
   void check_whole(SourceLocation where);
@@ -90,10 +169,12 @@ class Optimizer {
 
   std::string kind_;
   std::vector<Broken> broken_;
-  std::vector<Slot> slots_;
-  std::vector<Slot> frozen_;  // when the optimizer was made
+  Group has_;  // the values that the optimizer has
+  std::function<int(const Settings&)> moments_;
+  DType state_;
+  std::vector<Set> sets_;
+  std::vector<Slot> slots_;  // those that were frozen when the optimizer was made are the last
   std::uint64_t seed_ = 0;
-  float lr_;
   std::int64_t steps_ = 0;
   bool stepped_ = false;  // there was a gradient once
 };
@@ -104,6 +185,7 @@ struct SGDOptions {
   bool nesterov = false;
   float weight_decay = 0;
   DType state = f16;
+  std::vector<Group> groups = {};
 };
 // g += weight_decay p;  m = momentum m + g;  p -= lr m, or lr (g + momentum m) with Nesterov's momentum.
 class SGD final : public Optimizer {
@@ -123,6 +205,7 @@ struct AdamWOptions {
   float eps = 1e-8f;
   float weight_decay = 0.01f;
   DType state = f16;
+  std::vector<Group> groups = {};
 };
 // m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
 // p = (1 - lr weight_decay) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
@@ -134,6 +217,87 @@ class AdamW final : public Optimizer {
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
   AdamWOptions options_;
+};
+
+struct AdamOptions {
+  float lr = 1e-3f;
+  float beta1 = 0.9f;
+  float beta2 = 0.999f;
+  float eps = 1e-8f;
+  float weight_decay = 0;
+  DType state = f16;
+  std::vector<Group> groups = {};
+};
+// AdamW without its decay, of gradients g += weight_decay p.
+class Adam final : public Optimizer {
+ public:
+  explicit Adam(const std::vector<Parameter>& parameters, const AdamOptions& options = {},
+                SourceLocation where = SourceLocation::current());
+
+ private:
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  AdamOptions options_;
+};
+
+struct AdagradOptions {
+  float lr = 0.01f;
+  float lr_decay = 0;
+  float weight_decay = 0;
+  float initial_accumulator_value = 0;
+  float eps = 1e-10f;
+  DType state = f16;
+  std::vector<Group> groups = {};
+};
+// g += weight_decay p;  sum += g^2;  p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(sum) + eps)
+class Adagrad final : public Optimizer {
+ public:
+  explicit Adagrad(const std::vector<Parameter>& parameters, const AdagradOptions& options = {},
+                   SourceLocation where = SourceLocation::current());
+
+ private:
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  AdagradOptions options_;
+};
+
+struct RMSpropOptions {
+  float lr = 0.01f;
+  float alpha = 0.99f;
+  float eps = 1e-8f;
+  float weight_decay = 0;
+  float momentum = 0;
+  bool centered = false;
+  DType state = f16;
+  std::vector<Group> groups = {};
+};
+// g += weight_decay p;  v = alpha v + (1 - alpha) g^2, less the square of the average gradient where centered;
+// m = momentum m + g / (sqrt(v) + eps);  p -= lr m
+class RMSprop final : public Optimizer {
+ public:
+  explicit RMSprop(const std::vector<Parameter>& parameters, const RMSpropOptions& options = {},
+                   SourceLocation where = SourceLocation::current());
+
+ private:
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  RMSpropOptions options_;
+};
+
+struct LionOptions {
+  float lr = 1e-4f;
+  float beta1 = 0.9f;
+  float beta2 = 0.99f;
+  float weight_decay = 0;
+  DType state = f16;
+  std::vector<Group> groups = {};
+};
+// p = (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g
+class Lion final : public Optimizer {
+ public:
+  explicit Lion(const std::vector<Parameter>& parameters, const LionOptions& options = {},
+                SourceLocation where = SourceLocation::current());
+
+ private:
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  LionOptions options_;
 };
 
 // An optimizer that can be chosen by name; every one has an option "lr".

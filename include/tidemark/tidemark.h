@@ -1,6 +1,8 @@
 // All of Tidemark's public interface. `namespace td = tidemark;` is the usual alias.
 #pragma once
 
+#include "tidemark/average.h"
+#include "tidemark/clip.h"
 #include "tidemark/data.h"
 #include "tidemark/error.h"
 #include "tidemark/fields.h"
@@ -14,6 +16,7 @@
 #include "tidemark/optim.h"
 #include "tidemark/parameter.h"
 #include "tidemark/progress.h"
+#include "tidemark/schedule.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
 #include "tidemark/tensor.h"

@@ -130,7 +130,9 @@ TEST(MisuseOfSizesTest, ImagesBeyondTheKernels) {
   EXPECT_THAT(convolve({1, 4, 8192, 8192}, {4096, 4, 3, 3}), AllOf(HasSubstr("[conv2d] output"), large));
   EXPECT_EQ(convolve({64, 3, 1024, 1024}, {64, 3, 3, 3}), "");
   const Tensor c = zeros({2});
-  EXPECT_THAT(error_of([&] { (void)batch_norm(zeros({1, 2, 32768, 32768}), c, c, zeros({2}), zeros({2})); }),
+  EXPECT_THAT(error_of([&] {
+                (void)batch_norm(zeros({1, 2, 32768, 32768}), c, c, zeros({2}), zeros({2}));
+              }),
               AllOf(HasSubstr("[batch_norm] input"), large));
 }
 
@@ -222,7 +224,8 @@ struct FaultyUpdate {
 class FaultyOptimizer : public optim::Optimizer {
  public:
   FaultyOptimizer(const std::vector<Parameter>& parameters, bool refuses)
-      : Optimizer("Faulty", parameters, 0.1f, 0, f32, SourceLocation::current()), refuses_(refuses) {}
+      : Optimizer({.kind = "Faulty", .defaults = {.lr = 0.1f}}, parameters, SourceLocation::current()),
+        refuses_(refuses) {}
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override {

@@ -226,6 +226,19 @@ TEST(RefusalTest, NeededBytesAreNeeded) {
 
 // A refusal asks for more than there was, also where it is not the op itself that does not fit but the recomputation
 // of what it reads.
+// After backward() only updates were expected. An op that follows all the same may be followed by more.
+TEST(RefusalTest, NothingIsPlannedAfterAnOpBehindBackward) {
+  const Session session({.budget = 6_MiB, .threads = 1});
+  const Tensor w = parameter(normal(kMiB, 0, 0.05f), "w");
+  const Tensor x = normal(kMiB, 0, 1);
+  mean(matmul(x, w)).backward();
+  const Tensor y = matmul(x, x);
+  const auto refusal = refusal_of([&] { (void)concat({x, y, x}, 0); });
+  ASSERT_TRUE(refusal);
+  EXPECT_FALSE(refusal->planned);
+  EXPECT_THAT(refusal->text, HasSubstr("at least"));
+}
+
 TEST(RefusalTest, ARefusalAsksForMoreThanItHad) {
   int refusals = 0;
   for (std::int64_t budget = 4_MiB; budget < 8_MiB; budget += 256_KiB) {

@@ -41,13 +41,50 @@ std::vector<Kind> kinds() {
                   threads);
     };
   };
+  const auto adam = [](Arrays& arrays, std::int64_t t, int threads) {
+    arrays.step(AdamStep{.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.1f, .step = t},
+                threads);
+  };
+  const auto adagrad = [](Arrays& arrays, std::int64_t t, int threads) {
+    arrays.step(
+        AdagradStep{.lr = 1e-2f, .lr_decay = 0.1f, .eps = 1e-10f, .weight_decay = 0.1f, .initial = 1e-4f, .step = t},
+        threads);
+  };
+  const auto rmsprop = [](bool centered, bool buffered) {
+    return [=](Arrays& arrays, std::int64_t t, int threads) {
+      arrays.step(RmspropStep{.lr = 1e-2f,
+                              .alpha = 0.9f,
+                              .eps = 1e-8f,
+                              .momentum = buffered ? 0.9f : 0,
+                              .weight_decay = 0.1f,
+                              .centered = centered,
+                              .buffered = buffered,
+                              .step = t},
+                  threads);
+    };
+  };
+  const auto lion = [](Arrays& arrays, std::int64_t t, int threads) {
+    arrays.step(LionStep{.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .weight_decay = 0.1f, .step = t}, threads);
+  };
   return {{"adamw f16", Format::kF16, 2, adamw},
           {"adamw f32", Format::kF32, 2, adamw},
           {"sgd f16", Format::kF16, 1, sgd(0.9f, false)},
           {"sgd f32", Format::kF32, 1, sgd(0.9f, false)},
           {"sgd nesterov f16", Format::kF16, 1, sgd(0.9f, true)},
           {"sgd nesterov f32", Format::kF32, 1, sgd(0.9f, true)},
-          {"sgd without momentum", Format::kF16, 0, sgd(0, false)}};
+          {"sgd without momentum", Format::kF16, 0, sgd(0, false)},
+          {"adam f16", Format::kF16, 2, adam},
+          {"adam f32", Format::kF32, 2, adam},
+          {"adagrad f16", Format::kF16, 1, adagrad},
+          {"adagrad f32", Format::kF32, 1, adagrad},
+          {"rmsprop f16", Format::kF16, 1, rmsprop(false, false)},
+          {"rmsprop f32", Format::kF32, 1, rmsprop(false, false)},
+          {"rmsprop momentum f16", Format::kF16, 2, rmsprop(false, true)},
+          {"rmsprop centered f16", Format::kF16, 2, rmsprop(true, false)},
+          {"rmsprop centered momentum f16", Format::kF16, 3, rmsprop(true, true)},
+          {"rmsprop centered momentum f32", Format::kF32, 3, rmsprop(true, true)},
+          {"lion f16", Format::kF16, 1, lion},
+          {"lion f32", Format::kF32, 1, lion}};
 }
 
 // Gradients of every kind: spread over 40 octaves, zeros, subnormals, the largest and the smallest that there are.
@@ -170,7 +207,7 @@ TEST(Bits, OfAPartialBlockAreThoseOfAFullOne) {
         ASSERT_EQ(std::bit_cast<std::uint32_t>(part.p[at]), std::bit_cast<std::uint32_t>(full.p[at]))
             << kind.name << " " << i << " of " << n;
         for (int moment = 0; moment < kind.moments; ++moment) {
-          ASSERT_EQ(part.value(moment, i), full.value(moment, i)) << kind.name << " " << i << " of " << n;
+          ASSERT_EQ(part.raw(moment, i), full.raw(moment, i)) << kind.name << " " << i << " of " << n;
         }
       }
     }
@@ -186,6 +223,51 @@ TEST(Bits, AreEqualAfterAResume) {
     resumed.bytes = half.bytes;
     EXPECT_FALSE(same_bits(whole, half)) << kind.name;
     EXPECT_TRUE(same_bits(whole, run(kind, 5003, 2, kSteps / 2 + 1, kSteps, resumed))) << kind.name;
+  }
+}
+
+// FNV-1a over parameters and state.
+std::uint64_t hash_of(const Arrays& arrays) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  const auto add = [&](const void* data, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; ++i) {
+      hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001B3u;
+    }
+  };
+  add(arrays.p.data(), arrays.p.size() * sizeof(float));
+  add(arrays.bytes.data(), arrays.bytes.size());
+  return hash;
+}
+
+// A run that was saved by an earlier version goes on in this one.
+TEST(Bits, AreThoseOfEarlierVersions) {
+  const std::map<std::string, std::uint64_t> expected = {
+      {"adamw f16", 0xe5b6ba295ccceee1u},
+      {"adamw f32", 0xdef081721cd19067u},
+      {"sgd f16", 0x39841181a35630e7u},
+      {"sgd f32", 0x36f89fce6113eefcu},
+      {"sgd nesterov f16", 0xf00f717c3ffadab6u},
+      {"sgd nesterov f32", 0xbf870db0454d3f26u},
+      {"sgd without momentum", 0x54c8cd461dd174e3u},
+      {"adam f16", 0x7a4c098a94af6ac3u},
+      {"adam f32", 0x37f35bcf0767946eu},
+      {"adagrad f16", 0x9510e3a944cc7841u},
+      {"adagrad f32", 0x33006d30a93365efu},
+      {"rmsprop f16", 0x621a4af1d8b12c28u},
+      {"rmsprop f32", 0xcb795d2edccd5037u},
+      {"rmsprop momentum f16", 0xd628871c65dd4441u},
+      {"rmsprop centered f16", 0x43740f4b26ac08adu},
+      {"rmsprop centered momentum f16", 0x67d1d015fc29b859u},
+      {"rmsprop centered momentum f32", 0x5790b16f262a73c6u},
+      {"lion f16", 0x950415675cc64f11u},
+      {"lion f32", 0xfbc26dcf821fad3au},
+  };
+  for (const Kind& kind : kinds()) {
+    const std::uint64_t hash = hash_of(run(kind, 40'003, 2));
+    const auto known = expected.find(kind.name);
+    EXPECT_NE(known, expected.end()) << "{\"" << kind.name << "\", 0x" << std::hex << hash << "u},";
+    if (known == expected.end()) continue;
+    EXPECT_EQ(hash, known->second) << kind.name << ": 0x" << std::hex << hash;
   }
 }
 

@@ -49,7 +49,23 @@ std::vector<Named> every_kind() {
       {"SGD", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f}); }},
       {"SGD, f32",
        [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f, .momentum = 0.9f, .state = f32}); }},
-      {"SGD, plain", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f}); }}};
+      {"SGD, plain", [](const auto& p) { return std::make_unique<SGD>(p, SGDOptions{.lr = 0.01f}); }},
+      {"Adam", [](const auto& p) { return std::make_unique<Adam>(p, AdamOptions{.lr = 0.01f, .weight_decay = 0.1f}); }},
+      {"Adam, f32", [](const auto& p) { return std::make_unique<Adam>(p, AdamOptions{.lr = 0.01f, .state = f32}); }},
+      {"Adagrad",
+       [](const auto& p) {
+         return std::make_unique<Adagrad>(p, AdagradOptions{.lr_decay = 0.1f, .initial_accumulator_value = 0.1f});
+       }},
+      {"Adagrad, f32", [](const auto& p) { return std::make_unique<Adagrad>(p, AdagradOptions{.state = f32}); }},
+      {"RMSprop", [](const auto& p) { return std::make_unique<RMSprop>(p); }},
+      {"RMSprop, all",
+       [](const auto& p) { return std::make_unique<RMSprop>(p, RMSpropOptions{.momentum = 0.9f, .centered = true}); }},
+      {"RMSprop, all, f32",
+       [](const auto& p) {
+         return std::make_unique<RMSprop>(p, RMSpropOptions{.momentum = 0.9f, .centered = true, .state = f32});
+       }},
+      {"Lion", [](const auto& p) { return std::make_unique<Lion>(p, LionOptions{.lr = 0.01f, .weight_decay = 0.1f}); }},
+      {"Lion, f32", [](const auto& p) { return std::make_unique<Lion>(p, LionOptions{.lr = 0.01f, .state = f32}); }}};
 }
 
 // Three parameters of a few blocks, less than one, and one element; each step's gradients are drawn anew.
@@ -177,6 +193,11 @@ TEST(Bytes, OfParametersGradientsAndStateTogether) {
   EXPECT_EQ(report_of(makers[2].make), 10 * n + n / 256);  // 10.004
   EXPECT_EQ(report_of(makers[3].make), 12 * n);
   EXPECT_EQ(report_of(makers[4].make), 8 * n);
+  EXPECT_EQ(report_of(makers[5].make), 12 * n + 2 * n / 256);  // Adam
+  EXPECT_EQ(report_of(makers[7].make), 10 * n + n / 256);      // Adagrad
+  EXPECT_EQ(report_of(makers[9].make), 10 * n + n / 256);      // RMSprop
+  EXPECT_EQ(report_of(makers[10].make), 14 * n + 3 * n / 256);
+  EXPECT_EQ(report_of(makers[12].make), 10 * n + n / 256);  // Lion
 }
 
 TEST(Bytes, OfTheStateAreGivenBackWithTheOptimizer) {
@@ -222,15 +243,17 @@ TEST(Parameters, FrozenOnesHaveNoStateAndDoNotMove) {
   optimizer.zero_grad();
   EXPECT_NE(bytes_of(parameters[0]), value);
 
-  // Thawed after the optimizer was made: there is no state for it.
+  // Thawed after the optimizer was made: its state begins then, and counts its own steps.
   parameters[1].set_requires_grad(true);
+  const std::int64_t before = optimizer.steps();
   backward();
-  const std::vector<Bytes> before = {bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])};
-  const int line = __LINE__ + 1;
-  EXPECT_THAT([&] { optimizer.step(); },
-              ThrowsMessage<Error>(
-                  AllOf(HasSubstr("'b' was frozen"), HasSubstr("make the optimizer again"), HasSubstr(at_line(line)))));
-  EXPECT_EQ(before, (std::vector<Bytes>{bytes_of(parameters[0]), bytes_of(parameters[1]), bytes_of(parameters[2])}));
+  optimizer.step();
+  ASSERT_EQ(optimizer.state().size(), 3u);
+  EXPECT_EQ(optimizer.state()[2].name(), "b.AdamW");
+  EXPECT_EQ(optimizer.steps(), before + 1);
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{before, before + 1, 1}));
+  // lr in the first step of its own, less the weight decay: with the others' count it would be a tenth of that.
+  EXPECT_NEAR(parameters[1].to_vector()[0], 2 - 0.1f - 0.1f * 0.01f * 2, 1e-4);
 }
 
 TEST(Parameters, WithoutAGradientArePassedOver) {
@@ -322,13 +345,32 @@ TEST(State, IsDitheredByTheSeedAndTheParameter) {
   }
 }
 
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const SGDOptions& options) {
+  return std::make_unique<SGD>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdamWOptions& options) {
+  return std::make_unique<AdamW>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdamOptions& options) {
+  return std::make_unique<Adam>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const AdagradOptions& options) {
+  return std::make_unique<Adagrad>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const RMSpropOptions& options) {
+  return std::make_unique<RMSprop>(p, options);
+}
+std::unique_ptr<Optimizer> make_with(const std::vector<Parameter>& p, const LionOptions& options) {
+  return std::make_unique<Lion>(p, options);
+}
+
 // What the optimizer does is what the kernels do; here only the conventions, in numbers worked out by hand.
 TEST(Steps, FollowTheConventions) {
   Session session({.threads = 1});
   const auto trained = [&](auto&& options, int steps) {
     const Tensor w = parameter(full({1}, 1), "w");
-    using Options = std::remove_cvref_t<decltype(options)>;
-    std::conditional_t<std::is_same_v<Options, AdamWOptions>, AdamW, SGD> optimizer({w}, options);
+    const auto made = make_with({w}, options);
+    Optimizer& optimizer = *made;
     for (int t = 0; t < steps; ++t) {
       optimizer.zero_grad();
       sum(w * 2).backward();
@@ -345,6 +387,14 @@ TEST(Steps, FollowTheConventions) {
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0, .state = f32}, 3), 0.7f, 1e-6);
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0}, 3), 0.7f, 2e-4);
   EXPECT_NEAR(trained(AdamWOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 0.95f - 0.1f, 1e-6);
+  EXPECT_NEAR(trained(AdamOptions{.lr = 0.1f}, 3), 0.7f, 2e-4);
+  EXPECT_NEAR(trained(AdagradOptions{.lr = 0.1f}, 2), 1 - 0.1f * (1 + std::sqrt(0.5f)), 1e-4);
+  EXPECT_NEAR(trained(AdagradOptions{.lr = 0.1f, .lr_decay = 1, .initial_accumulator_value = 12}, 2),
+              1 - 0.1f * (0.5f + 0.5f / std::sqrt(5.0f)), 1e-4);
+  EXPECT_NEAR(trained(RMSpropOptions{.lr = 0.1f, .alpha = 0.75f}, 1), 1 - 0.1f * 2, 1e-6);
+  EXPECT_NEAR(trained(RMSpropOptions{.lr = 0.1f, .alpha = 0.75f, .momentum = 0.5f}, 2),
+              1 - 0.1f * (2 + 1 + 2 / std::sqrt(1.75f)), 2e-4);
+  EXPECT_NEAR(trained(LionOptions{.lr = 0.1f, .weight_decay = 0.5f}, 1), 0.95f - 0.1f, 1e-6);
 }
 
 TEST(Options, ThatAreWrongAreNamedWithTheLine) {
@@ -383,6 +433,19 @@ TEST(Options, ThatAreWrongAreNamedWithTheLine) {
   sgd({.nesterov = true}, "Nesterov's method needs a momentum above 0, not 0");
   sgd({.weight_decay = inf}, "weight_decay must be 0 or more, not inf");
   sgd({.momentum = 0.5f, .state = u8}, "the state must be f16 or f32, not u8");
+  const auto other = [&](const std::function<void(SourceLocation)>& make, const char* text) {
+    EXPECT_THAT([&] { make({"train.cc", 8}); }, ThrowsMessage<Error>(std::string(text) + " (at train.cc:8)"));
+  };
+  other([&](auto at) { Adam(w, {.beta1 = 1}, at); }, "[Adam] beta1 must be from 0 to below 1, not 1");
+  other([&](auto at) { Adam(w, {.weight_decay = -1}, at); }, "[Adam] weight_decay must be 0 or more, not -1");
+  other([&](auto at) { Adagrad(w, {.lr_decay = -1}, at); }, "[Adagrad] lr_decay must be 0 or more, not -1");
+  other([&](auto at) { Adagrad(w, {.initial_accumulator_value = nan}, at); },
+        "[Adagrad] initial_accumulator_value must be 0 or more, not nan");
+  other([&](auto at) { Adagrad(w, {.eps = 0}, at); }, "[Adagrad] eps must be above 0, not 0");
+  other([&](auto at) { RMSprop(w, {.alpha = 1}, at); }, "[RMSprop] alpha must be from 0 to below 1, not 1");
+  other([&](auto at) { RMSprop(w, {.momentum = -1}, at); }, "[RMSprop] momentum must be from 0 to below 1, not -1");
+  other([&](auto at) { Lion(w, {.beta2 = nan}, at); }, "[Lion] beta2 must be from 0 to below 1, not nan");
+  other([&](auto at) { Lion(w, {.state = i32}, at); }, "[Lion] the state must be f16 or f32, not i32");
   EXPECT_EQ(session.report().live_by_category[static_cast<std::size_t>(Category::kOptimizer)], 0);
 
   SGD optimizer(w);
@@ -421,6 +484,24 @@ TEST(ByName, MakesTheSameOptimizersWithTheSameOptions) {
             }));
 }
 
+TEST(ByName, OptionsAreThoseOfTheTypes) {
+  const auto named = [](const char* name, const NamedValues::Given& given) {
+    return trained([&](const auto& parameters) { return make_optimizer(name, parameters, given); });
+  };
+  const auto typed = [](const auto& options) {
+    return trained([&](const auto& parameters) { return make_with(parameters, options); });
+  };
+  EXPECT_EQ(named("adam", {{"lr", 0.25}, {"weight-decay", 0.5}}),
+            typed(AdamOptions{.lr = 0.25f, .weight_decay = 0.5f}));
+  EXPECT_EQ(named("adagrad", {{"lr", 0.25}, {"lr-decay", 0.5}, {"weight-decay", 0.5}}),
+            typed(AdagradOptions{.lr = 0.25f, .lr_decay = 0.5f, .weight_decay = 0.5f}));
+  EXPECT_EQ(
+      named("rmsprop", {{"lr", 0.25}, {"alpha", 0.5}, {"momentum", 0.5}, {"centered", 1}, {"weight-decay", 0.5}}),
+      typed(RMSpropOptions{.lr = 0.25f, .alpha = 0.5f, .weight_decay = 0.5f, .momentum = 0.5f, .centered = true}));
+  EXPECT_EQ(named("lion", {{"lr", 0.25}, {"weight-decay", 0.5}}),
+            typed(LionOptions{.lr = 0.25f, .weight_decay = 0.5f}));
+}
+
 TEST(ByName, EveryEntryHasALearningRateAndTrains) {
   for (const NamedOptimizer& entry : optimizers()) {
     const auto with_lr = [&](double lr) {
@@ -437,7 +518,7 @@ TEST(ByName, WrongNamesAndValuesSayWhatIsAllowed) {
     EXPECT_THAT([&] { (void)make_optimizer(name, parameters, given); },
                 ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at optimizer_test.cc:"))));
   };
-  expect("adagrad", {}, "there is no optimizer 'adagrad'; there are: adamw, sgd");
+  expect("adaptive", {}, "there is no optimizer 'adaptive'; there are: adamw, adam, sgd, adagrad, rmsprop, lion");
   expect("adamw", {{"momentum", 0.5}}, "there is no option 'momentum'; there are: lr, weight-decay");
   expect("sgd", {{"momentum", 1}}, "momentum is 1, but must be a number from 0 to 0.9999");
 }

@@ -68,5 +68,26 @@ TEST(Training, WithF16StateReachesTheLossOfF32State) {
   EXPECT_NEAR(narrow_sgd.last / wide_sgd.last, 1, 0.02);
 }
 
+TEST(Training, WithF16StateReachesTheLossOfF32StateWithEveryOptimizer) {
+  const auto compare = [](auto make, double least) {
+    const Losses wide = make(f32);
+    const Losses narrow = make(f16);
+    EXPECT_LT(wide.last, wide.first / least);
+    EXPECT_NEAR(narrow.last / wide.last, 1, 0.03);
+  };
+  compare([](DType state) { return train<optim::Adam>(optim::AdamOptions{.lr = 3e-3f, .state = state}, 500); }, 8);
+  compare([](DType state) { return train<optim::Adagrad>(optim::AdagradOptions{.lr = 0.03f, .state = state}, 500); },
+          4);
+  compare([](DType state) { return train<optim::RMSprop>(optim::RMSpropOptions{.lr = 1e-3f, .state = state}, 500); },
+          4);
+  compare(
+      [](DType state) {
+        return train<optim::RMSprop>(
+            optim::RMSpropOptions{.lr = 3e-4f, .momentum = 0.9f, .centered = true, .state = state}, 500);
+      },
+      4);
+  compare([](DType state) { return train<optim::Lion>(optim::LionOptions{.lr = 1e-3f, .state = state}, 500); }, 4);
+}
+
 }  // namespace
 }  // namespace tidemark

@@ -15,20 +15,10 @@ namespace {
 
 using testing::AdamW64;
 using testing::Arrays;
+using testing::deviation;
 using testing::Sgd64;
 
 constexpr AdamWStep kAdamW{.lr = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0, .step = 1};
-
-// The largest |f16 - f64| over the largest distance that f64 has moved.
-double deviation(std::span<const float> p, std::span<const float> from, std::span<const double> reference) {
-  double moved = 0;
-  double off = 0;
-  for (std::size_t i = 0; i < reference.size(); ++i) {
-    moved = std::max(moved, std::abs(reference[i] - static_cast<double>(from[i])));
-    off = std::max(off, std::abs(static_cast<double>(p[i]) - reference[i]));
-  }
-  return off / moved;
-}
 
 // (1 - beta2) g^2 has no f16 here: with a plain f16 second moment the update would be m / eps, millions of times too
 // large.

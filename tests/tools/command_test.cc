@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,9 +58,9 @@ TEST_F(CommandTest, HelpIsComplete) {
   const Outcome train = run_command("train --help");
   EXPECT_EQ(train.code, 0);
   for (const char* option :
-       {"model",  "data",     "batch",   "steps", "epochs",   "budget",     "optimizer", "state",
-        "lr",     "momentum", "threads", "seed",  "evaluate", "json",       "sample",    "width",
-        "layers", "heads",    "context", "image", "classes",  "batch-norm", "dropout",   "schedule"}) {
+       {"model",    "data",    "batch",   "steps",      "epochs",  "budget",   "optimizer", "state",  "lr",
+        "momentum", "threads", "seed",    "evaluate",   "json",    "sample",   "width",     "layers", "heads",
+        "context",  "image",   "classes", "batch-norm", "dropout", "schedule", "warmup"}) {
     EXPECT_THAT(train.output, HasSubstr(std::string("--") + option));
   }
 }
@@ -112,7 +113,7 @@ TEST_F(CommandTest, WrongUsage) {
       {"train --model gpt --image 8", "--image is for synthetic images, not for --model gpt"},
       {"train --context 8", "--context is for text, not for --model mlp"},
       {"train --data mnist:/ --classes 3", "--classes is for synthetic images, not for --model mlp --data mnist:/"},
-      {"train --momentum 0.5", "--momentum is for --optimizer sgd, not for adamw"},
+      {"train --momentum 0.5", "--momentum is for --optimizer sgd, rmsprop, not for adamw"},
       {"train --width 0", "--width is 0, but must be a whole number from 1 to 1048576"},
       {"train --width", "--width"},
       {"train --json ''", "--json: is empty"},
@@ -192,9 +193,9 @@ TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
 
 // Nothing is taken for the plan: the step is larger than any machine.
 TEST_F(CommandTest, AModelLargerThanTheMachineIsPlanned) {
-  const Outcome outcome = run_command("train --model vgg16 --image 8192 --batch 256 --budget 1GiB --threads 1");
+  const Outcome outcome = run_command("train --model vgg16 --image 4096 --batch 64 --budget 1GiB --threads 1");
   EXPECT_EQ(outcome.code, 2);
-  EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget (planned )?for this step is [0-9.]+ TiB"));
+  EXPECT_THAT(outcome.output, ContainsRegex("the smallest budget (planned )?for this step is [0-9.]+ [GT]iB"));
 }
 
 TEST_F(CommandTest, JsonHasAnObjectAStepAndASummary) {
@@ -229,6 +230,25 @@ TEST_F(CommandTest, LinearScheduleFallsFromTheLearningRate) {
   ASSERT_EQ(linear.size(), 4u);
   EXPECT_EQ(linear[0].at("weight_hash"), constant[0].at("weight_hash"));
   EXPECT_NE(linear[1].at("weight_hash"), constant[1].at("weight_hash"));
+}
+
+// A warm-up of one step is none: its first rate is the full one.
+TEST_F(CommandTest, SchedulesAndWarmUpsDiffer) {
+  const std::string arguments = "--model mlp --width 16 --image 8 --batch 16 --steps 5 --threads 1 --optimizer sgd ";
+  std::set<std::string> hashes;
+  for (const char* schedule : {"constant", "linear", "cosine", "one-cycle"}) {
+    for (const char* warmup : {"0", "2"}) {
+      const std::vector<Json> lines = train(arguments + "--schedule " + schedule + " --warmup " + warmup);
+      ASSERT_EQ(lines.size(), 6u);
+      hashes.insert(lines[4].at("weight_hash").get<std::string>());
+    }
+  }
+  EXPECT_EQ(hashes.size(), 8u);
+  const std::vector<Json> one = train(arguments + "--warmup 1");
+  EXPECT_EQ(one[4].at("weight_hash"), train(arguments)[4].at("weight_hash"));
+  const Outcome all = run_command("train " + arguments + "--warmup 5");
+  EXPECT_EQ(all.code, 64);
+  EXPECT_THAT(all.output, HasSubstr("--warmup 5 leaves nothing of a run of 5 steps"));
 }
 
 // At budgets between the smallest and the unlimited peak: the same loss, gradients and weights in every bit.
