@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "tidemark/metrics.h"
 #include "tidemark/ops.h"
 #include "tidemark/session.h"
 
@@ -14,35 +15,20 @@ namespace {
 
 constexpr double kTemperature = 0.8;
 
-// Rows whose largest logit is the target's; of equal ones the first counts.
-std::int64_t count_right(const std::vector<float>& logits, const std::vector<std::int32_t>& targets) {
-  const auto classes = std::ssize(logits) / std::ssize(targets);
-  std::int64_t right = 0;
-  for (std::ptrdiff_t row = 0; row < std::ssize(targets); ++row) {
-    const auto first = logits.begin() + row * classes;
-    right += std::max_element(first, first + classes) - first == targets[static_cast<std::size_t>(row)];
-  }
-  return right;
-}
-
 }  // namespace
 
 Evaluation evaluate(nn::Sequential& model, const std::shared_ptr<const data::Source>& source, std::int64_t batch) {
   const NoGrad no_grad;
   model.eval();
-  Evaluation result;
-  std::int64_t right = 0;
+  metrics::RunningMean loss;
+  metrics::Accuracy accuracy;
   for (const auto& [x, y] : data::Loader(source, {.batch = std::min(batch, source->size())})) {
     const Tensor logits = model(x);
-    const std::vector<std::int32_t> targets = y.to_vector<std::int32_t>();
-    result.loss += static_cast<double>(cross_entropy(logits, y).item()) * static_cast<double>(targets.size());
-    right += count_right(logits.to_vector(), targets);
-    result.targets += std::ssize(targets);
+    loss.update(static_cast<double>(cross_entropy(logits, y).item()), y.numel());
+    accuracy.update(logits, y);
   }
   model.train();
-  result.loss /= static_cast<double>(result.targets);
-  result.accuracy = static_cast<double>(right) / static_cast<double>(result.targets);
-  return result;
+  return {.loss = loss.value(), .accuracy = accuracy.value(), .targets = accuracy.count()};
 }
 
 std::string sample_text(nn::Sequential& model, std::int64_t context, std::int64_t count, std::uint64_t seed) {

@@ -1,38 +1,33 @@
 // tidemark train: trains a built-in model, and says what it took.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "tidemark/log.h"
 #include "tidemark/ops.h"
+#include "tidemark/progress.h"
 #include "tidemark/session.h"
 #include "tidemark/units.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/evaluate.h"
 #include "tools/hash.h"
-#include "tools/json_log.h"
 #include "tools/options.h"
-#include "tools/progress.h"
 #include "tools/training.h"
 #include "tools/workload.h"
 
 namespace tidemark::tools {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-Json step_line(const StepReport& step, const Report& report, const Training::Result& result) {
+std::vector<Field> step_line(const StepReport& step, const Report& report, const Training::Result& result) {
   return {{"step", step.step},
           {"loss", result.loss},
           {"seconds", result.seconds},
           {"peak_bytes", step.peak_bytes},
-          {"budget_bytes", report.budget ? Json(*report.budget) : Json()},
+          {"budget_bytes", report.budget},
           {"planned", step.planned},
           {"recomputed_ops", step.recomputed_ops},
           {"recompute_seconds", step.recompute_seconds},
@@ -76,46 +71,41 @@ void train(const TrainCommand& options) {
   std::vector<double> seconds;
   float loss = 0;
   {
-    Progress progress(stdout, isatty(STDOUT_FILENO) != 0, steps, budget);
+    Progress progress(steps, {.unit = "samples", .units_per_step = static_cast<double>(batch), .session = &session});
     for (std::int64_t i = 1; i <= steps; ++i) {
       const Training::Result result = training.step();
       const Report report = session.report();
       log.write(step_line(report.last_step, report, result));
       seconds.push_back(result.seconds);
       loss = result.loss;
-      progress.update({.step = i,
-                       .loss = loss,
-                       .samples_per_second = static_cast<double>(batch) / result.seconds,
-                       .live_bytes = report.live_bytes,
-                       .peak_bytes = report.last_step.peak_bytes,
-                       .recomputed_ops = report.last_step.recomputed_ops});
+      progress.update(i, {{"loss", loss}, {"recomputed", report.last_step.recomputed_ops}});
     }
   }
   const Report report = session.report();
-  Json summary = {{"summary", true},
-                  {"median_step_seconds", median(seconds)},
-                  {"peak_bytes", report.peak_bytes},
-                  {"fixed_bytes", report.fixed_bytes},
-                  {"rss_peak_bytes", report.rss_peak_bytes},
-                  {"parameters", training.parameters()},
-                  {"planned_steps", report.planned_steps},
-                  {"steps", steps},
-                  {"budget_bytes", report.budget ? Json(*report.budget) : Json()},
-                  {"reserved_bytes", report.reserved_bytes},
-                  {"recomputed_ops", report.last_step.recomputed_ops},
-                  {"primitives", report.primitives},
-                  {"ops", report.last_step.ops},
-                  {"plan_seconds", report.plan_seconds},
-                  {"plan_cost", report.plan_cost},
-                  {"plan_bound", report.plan_bound},
-                  {"loss", loss}};
+  std::vector<Field> summary = {{"summary", true},
+                                {"median_step_seconds", median(seconds)},
+                                {"peak_bytes", report.peak_bytes},
+                                {"fixed_bytes", report.fixed_bytes},
+                                {"rss_peak_bytes", report.rss_peak_bytes},
+                                {"parameters", training.parameters()},
+                                {"planned_steps", report.planned_steps},
+                                {"steps", steps},
+                                {"budget_bytes", report.budget},
+                                {"reserved_bytes", report.reserved_bytes},
+                                {"recomputed_ops", report.last_step.recomputed_ops},
+                                {"primitives", report.primitives},
+                                {"ops", report.last_step.ops},
+                                {"plan_seconds", report.plan_seconds},
+                                {"plan_cost", report.plan_cost},
+                                {"plan_bound", report.plan_bound},
+                                {"loss", loss}};
   std::printf("%s, %.4g s a step\n", report.summary().c_str(), median(seconds));
   training.release_batches();
 
   if (options.evaluate) {
     const Evaluation evaluation = evaluate(training.model(), workload.test(), batch);
-    summary["test_loss"] = evaluation.loss;
-    summary["test_accuracy"] = evaluation.accuracy;
+    summary.push_back({"test_loss", evaluation.loss});
+    summary.push_back({"test_accuracy", evaluation.accuracy});
     std::printf("test: loss %.4f, %.2f %% of %lld right\n", evaluation.loss, 100 * evaluation.accuracy,
                 static_cast<long long>(evaluation.targets));
   }

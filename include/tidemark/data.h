@@ -75,6 +75,19 @@ struct SyntheticTokensOptions {
 };
 std::shared_ptr<const Source> synthetic_tokens(const SyntheticTokensOptions& options = {}, Split split = Split::kTrain);
 
+// The source's examples of these indices, in this order; an index may be there more than once.
+std::shared_ptr<const Source> subset(std::shared_ptr<const Source> source, std::vector<std::int64_t> indices,
+                                     SourceLocation where = SourceLocation::current());
+// Two parts of a source that share it and no example, drawn by the seed:
+//   const auto [train, validation] = td::data::split(source, 0.9);
+// Text has a split of its own: its rows begin at another byte each epoch, and those of two parts overlap.
+struct Parts {
+  std::shared_ptr<const Source> train;
+  std::shared_ptr<const Source> validation;
+};
+Parts split(const std::shared_ptr<const Source>& source, double train_part, std::uint64_t seed = 1,
+            SourceLocation where = SourceLocation::current());
+
 struct LoaderOptions {
   std::int64_t batch = 32;
   bool shuffle = false;    // in an order that follows from the seed and the epoch

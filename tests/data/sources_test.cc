@@ -3,9 +3,11 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -361,6 +363,89 @@ TEST_F(SourcesTest, SyntheticFollowsFromTheSeed) {
   }
   EXPECT_GT(regular, 160);
   EXPECT_LT(regular, 200);
+}
+
+// Example i is x = (i, epoch) and y = i.
+class Counting final : public Source {
+ public:
+  explicit Counting(std::int64_t size) : size_(size) {}
+  std::int64_t size() const override { return size_; }
+  Shape x_shape() const override { return {2}; }
+  Shape y_shape() const override { return {1}; }
+  DType x_dtype() const override { return i32; }
+  std::vector<std::string> files() const override { return {"a file"}; }
+  void write(std::int64_t index, std::int64_t epoch, void* x, void* y) const override {
+    static_cast<std::int32_t*>(x)[0] = static_cast<std::int32_t>(index);
+    static_cast<std::int32_t*>(x)[1] = static_cast<std::int32_t>(epoch);
+    *static_cast<std::int32_t*>(y) = static_cast<std::int32_t>(index);
+  }
+
+ private:
+  std::int64_t size_;
+};
+
+std::vector<std::int32_t> all_of(const Source& source) {
+  std::vector<std::int32_t> all;
+  for (std::int64_t i = 0; i < source.size(); ++i) {
+    std::vector<std::int32_t> x(2);
+    source.write(i, 7, x.data(), &all.emplace_back());
+    EXPECT_EQ(x, (std::vector<std::int32_t>{all.back(), 7}));
+  }
+  return all;
+}
+
+TEST(SubsetTest, ExamplesInTheGivenOrder) {
+  const auto part = subset(std::make_shared<Counting>(5), {4, 0, 4});
+  EXPECT_EQ(all_of(*part), (std::vector<std::int32_t>{4, 0, 4}));
+  EXPECT_EQ(part->x_shape(), Shape({2}));
+  EXPECT_EQ(part->y_shape(), Shape({1}));
+  EXPECT_EQ(part->x_dtype(), i32);
+  EXPECT_EQ(part->files(), std::vector<std::string>{"a file"});
+  EXPECT_EQ(subset(part, {})->size(), 0);
+  EXPECT_EQ(all_of(*subset(part, {2, 1})), (std::vector<std::int32_t>{4, 0}));
+}
+
+TEST(SubsetTest, WrongCalls) {
+  for (const std::int64_t index : {-1, 5}) {
+    EXPECT_THAT(
+        [&] {
+          (void)subset(std::make_shared<Counting>(5), {0, index});
+        },
+        ThrowsMessage<Error>(HasSubstr("subset: index 1 is " + std::to_string(index) +
+                                       ", but the source has 5 examples (at sources_test.cc:")));
+  }
+  EXPECT_THAT([] { (void)subset(nullptr, {}); }, ThrowsMessage<Error>(HasSubstr("the pointer is null")));
+  EXPECT_THAT([] { (void)split(nullptr, 0.5); }, ThrowsMessage<Error>(HasSubstr("the pointer is null")));
+}
+
+TEST(SplitTest, PartsShareTheSourceAndNoExample) {
+  const auto source = std::make_shared<Counting>(1000);
+  const auto [train, validation] = split(source, 0.9, 3);
+  const std::vector<std::int32_t> larger = all_of(*train), smaller = all_of(*validation);
+  EXPECT_EQ(larger.size(), 900u);
+  EXPECT_EQ(smaller.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(larger.begin(), larger.end()));
+  std::vector<std::int32_t> both;
+  std::merge(larger.begin(), larger.end(), smaller.begin(), smaller.end(), std::back_inserter(both));
+  std::vector<std::int32_t> expected(1000);
+  std::iota(expected.begin(), expected.end(), 0);
+  EXPECT_EQ(both, expected);
+  // By the seed alone, and from the whole of the source.
+  EXPECT_EQ(all_of(*split(source, 0.9, 3).validation), smaller);
+  EXPECT_NE(all_of(*split(source, 0.9, 4).validation), smaller);
+  EXPECT_LT(smaller.front(), 100);
+  EXPECT_GT(smaller.back(), 900);
+}
+
+TEST(SplitTest, EmptyPartsAreRefused) {
+  const auto source = std::make_shared<Counting>(5);
+  EXPECT_EQ(split(source, 0.8).validation->size(), 1);
+  EXPECT_THAT([&] { (void)split(source, 0.95); }, ThrowsMessage<Error>(HasSubstr("leave the validation part empty")));
+  EXPECT_THAT([&] { (void)split(source, 0.05); }, ThrowsMessage<Error>(HasSubstr("leave the training part empty")));
+  EXPECT_THROW((void)split(std::make_shared<Counting>(0), 0.5), Error);
+  for (const double part : {0.0, 1.0, -1.0, 2.0, std::nan("")}) {
+    EXPECT_THAT([&] { (void)split(source, part); }, ThrowsMessage<Error>(HasSubstr("must be between 0 and 1")));
+  }
 }
 
 TEST(RandomTest, PermutationsHoldEachIndexOnceAndDiffer) {
