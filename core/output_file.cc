@@ -82,12 +82,24 @@ Place find_place(const std::string& path) {
   return place;
 }
 
+// A pipe waits for whoever reads it, but not for ever.
 int open_as_it_is(const std::string& path, int own) {
-  const int descriptor = own >= 0 ? ::fcntl(own, F_DUPFD_CLOEXEC, 0)
-                                  : ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) refuse(path, errno == ENXIO ? "nobody reads from this pipe" : std::strerror(errno));
-  // Opened like that, a pipe without a reader is an error; written to, it is waited for.
-  if (own < 0) ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) & ~O_NONBLOCK);
+  if (own >= 0) {
+    const int descriptor = ::fcntl(own, F_DUPFD_CLOEXEC, 0);
+    if (descriptor < 0) refuse(path);
+    return descriptor;
+  }
+  constexpr int kTries = 1000;
+  constexpr useconds_t kPause = 10'000;  // microseconds
+  int descriptor = -1;
+  for (int i = 0; descriptor < 0; ++i) {
+    descriptor = ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor >= 0) break;
+    if (errno != ENXIO) refuse(path);
+    if (i == kTries) refuse(path, "nobody has read from this pipe for 10 seconds");
+    ::usleep(kPause);
+  }
+  ::fcntl(descriptor, F_SETFL, ::fcntl(descriptor, F_GETFL) & ~O_NONBLOCK);
   return descriptor;
 }
 

@@ -118,7 +118,8 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
       if (!slot.parameter.requires_grad()) continue;
       make_state(slot, where);
       ++slot.steps;
-      updates.push_back({slot.parameter, slot.state, std::make_shared<CheckedUpdate>(update(i))});
+      const std::shared_ptr<const AnyOp> op = update(i);
+      updates.push_back({slot.parameter, slot.state, op == nullptr ? nullptr : std::make_shared<CheckedUpdate>(op)});
       slots.push_back(i);
     }
     detail::minimize(session, loss, updates, outcome, where);

@@ -88,6 +88,13 @@ TEST_F(MisuseTest, NumbersAreConvertedOrRefused) {
   EXPECT_THAT(error_of([&] { (void)i.item<int>(); }), HasSubstr("2 elements, not 1"));
 }
 
+TEST_F(MisuseTest, NumbersAreRoundedOnce) {
+  Tensor half = state({3}, f16, Category::kBatch, "half");
+  const double tie = 1 + 0x1p-11;
+  half.assign<double>(std::vector<double>{tie + 1e-12, tie - 1e-12, -tie - 1e-12});
+  EXPECT_EQ(half.to_vector<double>(), (std::vector<double>{1 + 0x1p-10, 1, -1 - 0x1p-10}));
+}
+
 TEST_F(MisuseTest, RangesThatAreNone) {
   EXPECT_THAT(error_of([] { (void)uniform({3}, 1, 0); }), HasSubstr("[uniform]"));
   EXPECT_THAT(error_of([] { (void)uniform({3}, kNan, 1); }), HasSubstr("[uniform]"));
@@ -114,6 +121,28 @@ struct Meddler {
     std::copy_n(in[0].as(), in[0].numel(), out[0].as());
   }
 };
+
+// A child has none of the threads, and nothing there waits for them.
+TEST(MisuseOfThreadsTest, AForkedChildMayLetItsLoadersGo) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    int code = 1;
+    {
+      const Session session({.threads = 1});
+      data::Loader loader = data::synthetic(data::SyntheticImagesOptions{.count = 64, .image = 8}, {.batch = 4});
+      data::Loader::Iterator batch = loader.begin();
+      ++batch;
+      const pid_t grandchild = fork();
+      if (grandchild == 0) code = 0;
+      if (grandchild > 0) waitpid(grandchild, &code, 0);
+    }  // here in both of them
+    _exit(code);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
 
 // What oneDNN would count in 32 bits is refused before it is asked.
 TEST(MisuseOfSizesTest, ImagesBeyondTheKernels) {

@@ -15,6 +15,7 @@
 #include "tests/autograd/support.h"
 #include "tidemark/clip.h"
 #include "tidemark/nn.h"
+#include "tidemark/op.h"
 #include "tidemark/ops.h"
 #include "tidemark/optim.h"
 #include "tidemark/session.h"
@@ -337,6 +338,83 @@ TEST(MinimizeRefused, ABudgetErrorComesBeforeTheFirstUpdate) {
     ++refused;
   }
   EXPECT_GT(refused, 5);
+}
+
+// An optimizer whose updates fail in a way that is asked for.
+struct Fault {
+  static constexpr std::string_view name = "fault";
+  int kind = 0;
+
+  Prepared prepare(Prep&, std::span<const Meta>, Needs) const {
+    Prepared prepared;
+    prepared.updates = {0};
+    return prepared;
+  }
+  void forward(Ctx&, std::span<const Buf>, std::span<const Buf>) const {
+    if (kind == 1) throw Error("no more");
+    if (kind == 2) throw 42;  // NOLINT: no std::exception, on purpose
+  }
+};
+
+class Faulty : public optim::Optimizer {
+ public:
+  Faulty(const std::vector<Parameter>& parameters, int kind)
+      : Optimizer({.kind = "Faulty", .defaults = {.lr = 0.1f}, .state = f32}, parameters, SourceLocation::current()),
+        kind_(kind) {}
+
+ private:
+  std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override {
+    if (kind_ == 3) return nullptr;
+    return any_op(Fault{slot == 0 ? kind_ : 0});
+  }
+  int kind_;
+};
+
+TEST(MinimizeFaults, WhateverAnUpdateThrowsIsAnError) {
+  for (const auto check : {MinimizeOptions::Check::kEach, MinimizeOptions::Check::kWhole}) {
+    for (const int kind : {1, 2, 3}) {
+      SCOPED_TRACE(kind);
+      const Session session({.threads = 1});
+      const Tensor a = parameter(full({4}, 1), "a");
+      const Tensor b = parameter(full({4}, 1), "b");
+      Faulty optimizer({Parameter(a, "a"), Parameter(b, "b")}, kind);
+      const std::string text = error_of([&] { optimizer.minimize(sum(a * b), {.check = check}); });
+      EXPECT_THAT(text, HasSubstr(kind == 1 ? "no more" : kind == 2 ? "no std::exception" : "an update is no op"));
+      EXPECT_EQ(optimizer.steps(), 0);
+      EXPECT_NE(error_of([&] { optimizer.minimize(sum(a * b), {.check = check}); }), "") << "nor does it go on";
+    }
+  }
+}
+
+TEST(MinimizeRefused, EarlierGradientsStay) {
+  const auto model = [](const std::function<void(optim::Optimizer&, const Tensor&, const Tensor&)>& use) {
+    const Tensor w = parameter(normal({64, 64}, 0, 0.1f), "w");
+    optim::SGD optimizer({Parameter(w, "w")});
+    mean(linear(normal({4, 64}, 0, 1), w)).backward();
+    use(optimizer, w, mean(square(linear(relu(linear(normal({512, 64}, 0, 1), w)), w))));
+  };
+  std::int64_t peak = 0;
+  {
+    const Session session({.threads = 1});
+    model([](optim::Optimizer& optimizer, const Tensor&, const Tensor& loss) { optimizer.minimize(loss); });
+    peak = session.report().peak_bytes;
+  }
+  int refused = 0;
+  for (std::int64_t budget = peak / 2; budget < peak; budget += peak / 64) {
+    const Session session({.budget = budget, .threads = 1});
+    try {
+      model([&](optim::Optimizer& optimizer, const Tensor& w, const Tensor& loss) {
+        const std::vector<float> before = w.grad().to_vector();
+        if (error_of([&] { optimizer.minimize(loss); }).empty()) return;
+        ++refused;
+        ASSERT_TRUE(w.grad().defined());
+        EXPECT_TRUE(same_bits(w.grad().to_vector(), before));
+      });
+    } catch (const BudgetError&) {
+      // In the forward pass: another matter.
+    }
+  }
+  EXPECT_GT(refused, 0);
 }
 
 // Any mixture of calls, against f64 arithmetic: (a x + b - t)^2 reaches both parameters, (a x)^2 one.

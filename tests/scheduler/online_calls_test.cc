@@ -140,6 +140,15 @@ TEST(Online, OverwritesWhatTheOpReleases) {
   EXPECT_EQ(simulate(graph, run_online(graph, 8 * kUnit)).live_peak, 8 * kUnit);
 }
 
+TEST(Online, AnObjectThatWasMovedFromSaysSo) {
+  const Graph graph;
+  Online from(graph, 64);
+  Online to(std::move(from));
+  std::vector<Step> steps;
+  EXPECT_THROW((void)from.admit(0, steps), Error);  // NOLINT(bugprone-use-after-move)
+  EXPECT_THROW((void)from.pin(0), Error);
+}
+
 TEST(Online, ReserveAndPin) {
   Graph graph;
   Online online(graph, 10 * kUnit);

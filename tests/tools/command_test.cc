@@ -181,6 +181,29 @@ TEST_F(CommandTest, LinesAreWholeOnAFullDisk) {
   EXPECT_THAT(run_command(arguments + "/dev/full").output, HasSubstr("/dev/full: cannot be written: No space left"));
 }
 
+TEST_F(CommandTest, AClosedStandardOutputIsNotTheLog) {
+  const std::string log = (dir_ / "log.json").string();
+  const std::string command =
+      std::string(TIDEMARK_COMMAND) + " train --model mlp --width 8 --image 8 --steps 3 --json " + log;
+  (void)!std::system((command + " >&- 2>/dev/null").c_str());
+  EXPECT_EQ(read_lines(log).size(), 4u) << "three steps and the summary, and nothing between them";
+}
+
+TEST_F(CommandTest, APipeThatNobodyReadsIsAnError) {
+  const std::string pipe = (dir_ / "pipe").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const Outcome outcome = run_command("train --model mlp --width 8 --image 8 --steps 1 --json " + pipe, "timeout 30");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("nobody has read"));
+}
+
+TEST_F(CommandTest, StacksThatTheSystemDoesNotHaveAreAnError) {
+  const Outcome outcome =
+      run_command("train --model mlp --width 8 --image 8 --steps 1 --threads 2", "OMP_STACKSIZE=100000G");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("the system starts 1 of the 2 threads"), HasSubstr("OMP_STACKSIZE")));
+}
+
 TEST_F(CommandTest, ImpossibleBudgetIsRefusedBeforeTheFirstStep) {
   const std::string log = (dir_ / "log.json").string();
   const Outcome outcome = run_command("train --model mlp --batch 8 --budget 64KiB --threads 1 --json " + log);
@@ -268,6 +291,7 @@ TEST_P(BudgetTest, ChangesNoBit) {
                                 std::regex("the smallest budget (?:planned )?for this step is .*, (\\d+) bytes")))
       << refused.output;
   const std::int64_t smallest = std::min<std::int64_t>(peak, std::stoll(figure[1]));
+  EXPECT_EQ(run_command("train " + arguments + " --budget " + std::to_string(smallest - 1)).code, 2);
   for (const int percent : {100, 50, 0}) {
     const std::int64_t budget = smallest + (peak - smallest) * percent / 100;
     const std::vector<Json> limited = train(arguments + " --budget " + std::to_string(budget));
