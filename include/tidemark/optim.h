@@ -77,9 +77,9 @@ class Optimizer {
   // and the gradient is gone then, so that never all of them live at once. Gradients that earlier calls of backward()
   // left count, and are gone afterwards too. Other parameters than this optimizer's get no gradient.
   //
-  // A BudgetError, and a loss that is not finite, change no parameter and no state. The one exception to that rule: a gradient that turns
-  // out not to be finite inside the pass stops it there. The Error names what has been updated by then, and the
-  // optimizer refuses further steps until those parameters and their state have been assigned again.
+  // A BudgetError, and a loss that is not finite, change no parameter and no state. The one exception to that rule: a
+  // gradient that turns out not to be finite inside the pass stops it there. The Error names what has been updated by
+  // then, and the optimizer refuses further steps until those parameters and their state have been assigned again.
   // `.check = Check::kWhole` looks at all gradients before the first update, at the price of their bytes, and has no
   // such case.
   void minimize(const Tensor& loss, const MinimizeOptions& options = {},

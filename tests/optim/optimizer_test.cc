@@ -452,7 +452,8 @@ TEST(Options, ThatAreWrongAreNamedWithTheLine) {
   const int line = __LINE__ + 1;
   EXPECT_THAT([&] { optimizer.set_lr(-2); },
               ThrowsMessage<Error>("[SGD] lr must be 0 or more, not -2 " + at_line(line)));
-  EXPECT_THAT([&] { optimizer.set_steps(-1); }, ThrowsMessage<Error>(HasSubstr("must be 0 to 2^31, not -1 (at optimizer_test.cc:")));
+  EXPECT_THAT([&] { optimizer.set_steps(-1); },
+              ThrowsMessage<Error>(HasSubstr("must be 0 to 2^31, not -1 (at optimizer_test.cc:")));
   EXPECT_EQ(optimizer.lr(), 0.01f);
 }
 
