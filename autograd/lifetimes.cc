@@ -131,16 +131,13 @@ void Lifetimes::died(Handle* handle) {
 }
 
 void Lifetimes::bury() {
-  for (Handle* const* list : {&computed_, &stored_, &others_}) {
-    for (Handle* handle = *list; handle != nullptr;) {
-      if (handle->refs > 0) {
-        handle = handle->next;
-      } else {
-        died(handle);
-        handle = *list;  // others may have gone with it
-      }
+  std::vector<Handle*> dead;
+  for (Handle* list : {computed_, stored_, others_}) {
+    for (Handle* handle = list; handle != nullptr; handle = handle->next) {
+      if (handle->refs == 0) dead.push_back(handle);
     }
   }
+  for (Handle* handle : dead) died(handle);
 }
 
 void Lifetimes::drop_use(NodeId first) {
