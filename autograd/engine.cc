@@ -169,6 +169,7 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, s
   GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
   pass.restrict_to(only);
   pass.check(values);
+  if (!only.empty()) require_target(pass, losses.front(), where);
   pass.record(values, options.retain_graph);
   graded_.insert(graded_.end(), pass.leaves().begin(), pass.leaves().end());
 

@@ -44,6 +44,8 @@
 
 namespace tidemark::detail {
 
+class GradientPass;
+
 class Engine {
  public:
   Engine(Session& session, const SessionOptions& options);
@@ -102,6 +104,8 @@ class Engine {
   // --- minimize.cc
   // Throws Error where the loss is not, and undoes what the step has changed.
   void require_finite(const Tensor& loss, SourceLocation where);
+  // Throws Error where the pass gives none of its targets a gradient.
+  void require_target(const GradientPass& pass, const Tensor& loss, SourceLocation where) const;
   void minimize(const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome, SourceLocation where);
 
   // --- leaves.cc

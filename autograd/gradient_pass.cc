@@ -41,11 +41,16 @@ void GradientPass::check(std::span<const ValueId> losses) {
   }
   going_ = reached_;
   if (!targets_.empty()) narrow();
+  for (ValueId loss : losses) {
+    if (const Handle* leaf = tape_.values[loss].leaf; leaf != nullptr && target_of(leaf) != nullptr)
+      loss_is_one_ = true;
+  }
 }
 
 bool GradientPass::leads_to_one() const {
-  return std::any_of(targets_.begin(), targets_.end(),
-                     [](const Target& each) { return each.last != kNone || each.leaf->grad != nullptr; });
+  return loss_is_one_ || std::any_of(targets_.begin(), targets_.end(), [](const Target& each) {
+           return each.last != kNone || each.leaf->grad != nullptr;
+         });
 }
 
 void GradientPass::restrict_to(std::span<Handle* const> leaves) {

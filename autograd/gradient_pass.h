@@ -68,6 +68,7 @@ class GradientPass {
   std::vector<bool> reached_;
   std::vector<bool> going_;      // of these, the nodes that are gone through
   std::vector<Target> targets_;  // in the order in which they were given; none: every leaf
+  bool loss_is_one_ = false;
   Whole whole_;
   std::vector<Handle*> leaves_;
   std::unordered_map<ValueId, ValueId> grads_;  // of forward values

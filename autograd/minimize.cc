@@ -22,6 +22,12 @@ void Engine::require_finite(const Tensor& loss, SourceLocation where) {
                            to_string(where), ")"));
 }
 
+void Engine::require_target(const GradientPass& pass, const Tensor& loss, SourceLocation where) const {
+  if (pass.leads_to_one()) return;
+  throw Error(absl::StrCat("[minimize] the loss made at ", to_string(Access::handle(loss)->where),
+                           " depends on none of the optimizer's parameters (at ", to_string(where), ")"));
+}
+
 void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, PassOutcome& outcome,
                       SourceLocation where) {
   constexpr std::string_view kWhat = "minimize";
@@ -69,10 +75,7 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
   });
   const ValueId value = recorder_.value_of(Access::handle(loss), kWhat, where);
   pass.check({&value, 1});
-  if (!pass.leads_to_one()) {
-    throw Error(absl::StrCat("[minimize] the loss made at ", to_string(Access::handle(loss)->where),
-                             " depends on none of the optimizer's parameters (at ", to_string(where), ")"));
-  }
+  require_target(pass, loss, where);
   held = held_values(changed, true, pass.reached(), kWhat, where);
   pass.record({&value, 1}, false);
 

@@ -98,7 +98,7 @@ Progress::Progress(std::int64_t steps, const ProgressOptions& options, SourceLoc
     : options_(options),
       terminal_(options.terminal.value_or(options.out != nullptr && isatty(fileno(options.out)) == 1)),
       steps_(steps),
-      every_(std::max<std::int64_t>(1, steps / kPlainLines)),
+      every_(std::max<std::int64_t>(1, (steps + kPlainLines - 1) / kPlainLines)),
       start_(options.now()),
       measured_(start_) {
   const auto require = [&](bool holds, const std::string& message) {
@@ -124,7 +124,7 @@ void Progress::measure(std::int64_t step, Time now) {
 bool Progress::due(std::int64_t step, Time now) const {
   if (!shown_ || (steps_ > 0 && step == steps_)) return true;
   if (terminal_) return now - *shown_ >= kRedraw;
-  return steps_ > 0 ? step % every_ == 0 : now - *shown_ >= kPlainPause;
+  return steps_ > 0 ? step / every_ > shown_step_ / every_ : now - *shown_ >= kPlainPause;
 }
 
 std::string Progress::line(std::int64_t step, std::span<const Field> fields, Time now) const {
@@ -174,6 +174,7 @@ void Progress::update(std::int64_t step, std::span<const Field> fields) {
   measure(step, now);
   if (!due(step, now)) return;
   shown_ = now;
+  shown_step_ = step;
   const std::string text = line(step, fields, now);
   if (terminal_) {
     draw(step, text);

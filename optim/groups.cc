@@ -111,11 +111,13 @@ Settings Optimizer::settings(std::string_view group, SourceLocation where) const
 }
 
 void Optimizer::set_lr(float lr, SourceLocation where) {
-  change(sets_[0], {.lr = lr}, where);
-  for (std::size_t i = 1; i < sets_.size(); ++i) {
-    Set& set = sets_[i];
-    if (set.proportion) set.now.lr = static_cast<float>(static_cast<double>(lr) * *set.proportion);
+  std::vector<Set> changed = sets_;
+  change(changed[0], {.lr = lr}, where);
+  for (std::size_t i = 1; i < changed.size(); ++i) {
+    Set& set = changed[i];
+    if (set.proportion) change(set, {.lr = static_cast<float>(static_cast<double>(lr) * *set.proportion)}, where);
   }
+  sets_ = std::move(changed);
 }
 
 void Optimizer::set_momentum(float momentum, SourceLocation where) {
@@ -139,7 +141,12 @@ void Optimizer::set(const Group& changes, SourceLocation where) {
     changed.proportion.reset();
     if (lr() > 0) changed.proportion = static_cast<double>(*changes.lr) / static_cast<double>(lr());
   }
-  // The first set's values are its own here: set_lr() is for all.
+  // The first set's values are its own here, and the others' proportions to it are new: set_lr() is for all.
+  if (changes.lr && index == 0 && *changes.lr > 0) {
+    for (std::size_t i = 1; i < sets_.size(); ++i) {
+      sets_[i].proportion = static_cast<double>(sets_[i].now.lr) / static_cast<double>(*changes.lr);
+    }
+  }
   sets_[index] = std::move(changed);
 }
 

@@ -1,4 +1,5 @@
 // minimize(): backward and step in one pass.
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -99,6 +100,9 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
   check_whole(where);
   check_parameters(session, where);
   if (!loss.defined()) throw Error("[minimize] the loss is undefined (at " + to_string(where) + ")");
+  if (std::none_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.parameter.requires_grad(); })) {
+    fail("every parameter is frozen", where);
+  }
   require_option(options.clip_value >= 0, kind_, "clip_value must be 0 or more", options.clip_value, where);
   require_option(options.clip_norm >= 0, kind_, "clip_norm must be 0 or more", options.clip_norm, where);
   if (options.check == MinimizeOptions::Check::kWhole || options.clip_value > 0 || options.clip_norm > 0) {
@@ -110,12 +114,23 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
   // does not reach a parameter.
   const std::int64_t before = steps_;
   const std::vector<std::int64_t> counts = step_counts();
+  std::vector<std::size_t> without_state;  // thawed, and perhaps not reached
   detail::PassOutcome outcome;
+  const auto take_back = [&](bool all) {
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (!all && outcome.updated[i]) continue;
+      Slot& slot = slots_[slots[i]];
+      slot.steps = counts[slots[i]];
+      const bool had_none = std::find(without_state.begin(), without_state.end(), slots[i]) != without_state.end();
+      if (had_none && (i >= outcome.updated.size() || !outcome.updated[i])) slot.state = Tensor();
+    }
+  };
   try {
     ++steps_;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       Slot& slot = slots_[i];
       if (!slot.parameter.requires_grad()) continue;
+      if (!slot.state.defined()) without_state.push_back(i);
       make_state(slot, where);
       ++slot.steps;
       const std::shared_ptr<const AnyOp> op = update(i);
@@ -124,12 +139,10 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
     }
     detail::minimize(session, loss, updates, outcome, where);
     stepped_ = true;
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      if (!outcome.updated[i]) slots_[slots[i]].steps = counts[slots[i]];
-    }
+    take_back(false);
   } catch (const std::exception& error) {
     steps_ = before;
-    set_step_counts(counts);
+    take_back(true);
     std::string updated;
     for (std::size_t i = 0; i < outcome.updated.size(); ++i) {
       const bool in_part = std::cmp_equal(i, outcome.failed) && dynamic_cast<const NotFinite*>(&error) == nullptr;
@@ -144,7 +157,7 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
         outcome.failed < 0 ? "the pass"
                            : "the update of '" + slots_[slots[static_cast<std::size_t>(outcome.failed)]].name + "'";
     throw Error("[" + kind_ + "] " + stopped + " broke off: " + error.what() + ". " +
-                (updated.empty() ? "Nothing has changed"
+                (updated.empty() ? "No parameter has changed; gradients of earlier calls are gone"
                                  : "Updated by then: " + updated +
                                        "; assign or load these parameters and their state() before the next step") +
                 " (at " + to_string(where) + ")");

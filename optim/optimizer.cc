@@ -49,33 +49,37 @@ Optimizer::Optimizer(const Config& config, const std::vector<Parameter>& paramet
     : kind_(config.kind), has_(config.defaults), moments_(config.moments), state_(config.state) {
   if (state_ != f16 && state_ != f32)
     fail(std::string("the state must be f16 or f32, not ") + to_string(state_), where);
-  std::vector<Slot> frozen;
+  bool any = false;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& parameter = parameters[i];
     const std::string name = label(parameter, i);
     if (!parameter.defined() || !parameter.is_leaf())
       fail("'" + name + "' is not a leaf, so it cannot be optimized", where);
     if (&parameter.session(where) != &Session::current()) fail("'" + name + "' belongs to another session", where);
-    std::vector<Slot>& list = parameter.requires_grad() ? slots_ : frozen;
     const auto known = [&](const Slot& slot) { return slot.parameter.same(parameter); };
-    if (std::any_of(list.begin(), list.end(), known)) continue;
-    Slot& slot = list.emplace_back();
+    if (std::any_of(slots_.begin(), slots_.end(), known)) continue;
+    Slot& slot = slots_.emplace_back();
     slot.parameter = parameter;
     slot.name = name;
     slot.health = std::make_shared<Health>();
+    any = any || parameter.requires_grad();
   }
-  const std::size_t trained = slots_.size();
-  std::move(frozen.begin(), frozen.end(), std::back_inserter(slots_));
   make_sets(config, parameters, where);
-  if (trained == 0) fail("there is no parameter that requires a gradient", where);
+  if (!any) fail("there is no parameter that requires a gradient", where);
   seed_ = slots_.front().parameter.session().options().seed;
-  for (std::size_t i = 0; i < trained; ++i) make_state(slots_[i], where);
+  for (Slot& slot : slots_) {
+    if (slot.parameter.requires_grad()) make_state(slot, where);
+  }
 }
 
 Optimizer::~Optimizer() = default;
 
 void Optimizer::fail(const std::string& text, SourceLocation where) const {
   throw Error("[" + kind_ + "] " + text + " (at " + to_string(where) + ")");
+}
+
+void Optimizer::make_all_state(SourceLocation where) {
+  for (Slot& slot : slots_) make_state(slot, where);
 }
 
 void Optimizer::make_state(Slot& slot, SourceLocation where) const {

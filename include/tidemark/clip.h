@@ -16,7 +16,8 @@ struct ClipOptions {
 };
 // Scales all gradients by max_norm / (norm + 1e-6) where that is below 1; returns the norm that they had, all gradients
 // as one vector. It is summed in f64 in one fixed order: the same bits at every number of threads, on every instruction
-// set and at every budget. A norm that is not finite is an error that names the parameter, before anything has changed.
+// set and at every budget. A gradient that is not finite is an error that names the parameter, before anything has
+// changed. (The norm of finite ones may be beyond f32, and is returned as infinity; they are scaled all the same.)
 // Parameters without a gradient are passed over.
 float clip_grad_norm(const std::vector<Parameter>& parameters, float max_norm, const ClipOptions& options = {},
                      SourceLocation where = SourceLocation::current());

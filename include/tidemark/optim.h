@@ -103,13 +103,16 @@ class Optimizer {
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps, SourceLocation where = SourceLocation::current());
   // Of each parameter, which differ where one was frozen or had no gradient for a while: what bias correction and
-  // dither count. In the order in which the parameters were given, those that were frozen then last.
+  // dither count. In the order in which the parameters were given.
   std::vector<std::int64_t> step_counts() const;
   void set_step_counts(std::span<const std::int64_t> counts, SourceLocation where = SourceLocation::current());
   // What the optimizer remembers, one tensor of bytes a parameter, to be saved and assigned again: a run that is
   // resumed with these, its parameters, steps(), step_counts() and the session's seed goes on as if it had never
   // stopped.
   std::vector<Parameter> state() const;
+  // Makes the state that frozen parameters do not have yet. Where a part was thawed on the way, or is frozen by now, a
+  // resumed run calls this before it assigns what was saved.
+  void make_all_state(SourceLocation where = SourceLocation::current());
 
  protected:
   struct Config {

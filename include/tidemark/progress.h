@@ -73,6 +73,7 @@ class Progress {
   Time start_;
   Time measured_;  // the last update
   std::optional<Time> shown_;
+  std::int64_t shown_step_ = 0;
   metrics::ExponentialMean step_seconds_{0.9};
   std::size_t drawn_ = 0;  // columns of the bar's line
 };

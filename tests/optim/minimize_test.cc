@@ -277,6 +277,35 @@ TEST_F(MinimizeOnce, OthersGetNoGradient) {
   EXPECT_THAT(error_of([&] { optimizer_.minimize(Tensor()); }), HasSubstr("undefined"));
 }
 
+TEST_F(MinimizeOnce, ALossMayBeTheParameter) {
+  for (const auto check : {MinimizeOptions::Check::kEach, MinimizeOptions::Check::kWhole}) {
+    const Tensor q = parameter(full({}, 2), "q");
+    optim::SGD optimizer({Parameter(q, "q")}, {.lr = 0.5f});
+    optimizer.minimize(q, {.check = check});
+    EXPECT_EQ(q.item(), 1.5f);
+  }
+}
+
+TEST_F(MinimizeOnce, WhatIsNotReachedGetsNoState) {
+  const Tensor c = parameter(full({4}, 1), "c");
+  const std::vector<Parameter> both = {Parameter(a_, "a"), Parameter(c, "c")};
+  freeze(both, "c");
+  optim::AdamW optimizer(both);
+  thaw(both, "c");
+  optimizer.minimize(sum(square(a_)));
+  EXPECT_EQ(optimizer.state().size(), 1u);
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{1, 0}));
+  EXPECT_NE(error_of([&] { optimizer.minimize(sum(a_ + c) / 0.0f); }), "");
+  EXPECT_EQ(optimizer.state().size(), 1u);
+  optimizer.minimize(sum(square(a_ + c)));
+  EXPECT_EQ(optimizer.state().size(), 2u);
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{2, 1}));
+  for (const auto check : {MinimizeOptions::Check::kEach, MinimizeOptions::Check::kWhole}) {
+    EXPECT_THAT(error_of([&] { optimizer.minimize(sum(square(b_)), {.check = check}); }),
+                HasSubstr("depends on none of the optimizer's parameters"));
+  }
+}
+
 TEST_F(MinimizeOnce, ALossThatIsNotFiniteChangesNothing) {
   nn::BatchNorm2d norm({.features = 1});
   for (const auto check : {MinimizeOptions::Check::kEach, MinimizeOptions::Check::kWhole}) {
