@@ -195,28 +195,24 @@ void SequentialLR::check(SourceLocation where) const {
 
 Scheduler::Scheduler(Optimizer& optimizer, Schedule schedule, SourceLocation where)
     : optimizer_(optimizer), schedule_(std::move(schedule)), base_(static_cast<double>(optimizer.lr())) {
-  apply(where);
+  go_to(base_, 0, where);
 }
 
-void Scheduler::apply(SourceLocation where) {
-  if (const auto momentum = schedule_.momentum(steps_)) {
-    optimizer_.set_momentum(static_cast<float>(*momentum), where);
-  }
-  optimizer_.set_lr(static_cast<float>(schedule_.lr(base_, steps_)), where);
+// Where the schedule throws, or the optimizer refuses its rate, nothing has changed.
+void Scheduler::go_to(double base, std::int64_t steps, SourceLocation where) {
+  const std::optional<double> momentum = schedule_.momentum(steps);
+  optimizer_.set_lr(static_cast<float>(schedule_.lr(base, steps)), where);
+  if (momentum) optimizer_.set_momentum(static_cast<float>(*momentum), where);
+  base_ = base;
+  steps_ = steps;
 }
 
-void Scheduler::step(SourceLocation where) {
-  ++steps_;
-  apply(where);
-}
+void Scheduler::step(SourceLocation where) { go_to(base_, steps_ + 1, where); }
 
 void Scheduler::load(std::span<const double> state, SourceLocation where) {
   require_numbers(state, 2, "Scheduler", where);
   require(is_factor(state[0]), "Scheduler", "the saved state holds a learning rate that is none", where);
-  const std::int64_t steps = whole(state[1], "Scheduler", where);
-  base_ = state[0];
-  steps_ = steps;
-  apply(where);
+  go_to(state[0], whole(state[1], "Scheduler", where), where);
 }
 
 ReduceLROnPlateau::ReduceLROnPlateau(const PlateauOptions& options, SourceLocation where)

@@ -139,7 +139,7 @@ struct LambdaLR {
   void check(SourceLocation where) const;
 };
 
-// Each changes the rate that the one before gives: the product of their factors.
+// Each takes the rate that the one before gives as its base: the product of their factors, where all are factors.
 struct ChainedScheduler {
   std::vector<Schedule> schedules;
   double lr(double base, std::int64_t t) const;
@@ -171,7 +171,7 @@ class Scheduler {
   void load(std::span<const double> state, SourceLocation where = SourceLocation::current());
 
  private:
-  void apply(SourceLocation where);
+  void go_to(double base, std::int64_t steps, SourceLocation where);
 
   Optimizer& optimizer_;
   Schedule schedule_;
