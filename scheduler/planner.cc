@@ -117,6 +117,7 @@ class Planner {
   }
 
   std::optional<Plan> attempt(std::int64_t budget) {
+    budget = std::max<std::int64_t>(budget, -1);  // below 0 all are alike: nothing fits
     bound_ = lower_bound(program_, budget, bound_work());
     if (bound_.least_budget > budget || end_at_start(program_, options_.start) > budget) return std::nullopt;
     if (small_) {
