@@ -79,15 +79,10 @@ void Engine::end_without_memory(std::string_view what, SourceLocation where) {
 }
 
 void Engine::bury() noexcept {
-  try {
+  quietly([&] {
     if (std::exchange(any_dead_, false)) lifetimes_.bury();
     let_go();
-  } catch (const std::bad_alloc&) {
-    half_done_ = true;
-    ended_ = no_memory_;
-  } catch (const std::exception&) {
-    // The call's own exception says more.
-  }
+  });
 }
 
 void Engine::check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const {
@@ -107,37 +102,35 @@ const std::string* Engine::text_once(std::string text) { return &*texts_.insert(
 
 std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                                   SourceLocation where) {
+  restart_if_idle(*op, where);
+  let_go();
+  check_owners(inputs, op->name(), where);
+  note_change(changed_by(*op, inputs, where), op->name(), where);
   std::vector<Tensor> outputs;
-  {
-    restart_if_idle(*op, where);
-    let_go();
-    check_owners(inputs, op->name(), where);
-    note_change(changed_by(*op, inputs, where), op->name(), where);
-    std::vector<ValueId> values;
-    std::uint64_t needs = 0;
-    bool differentiable = false;            // a backward pass can go through one of the inputs
-    const std::string* no_graph = nullptr;  // or why not
-    for (const Tensor& input : inputs) {
-      const Handle* handle = Access::handle(input);
-      values.push_back(recorder_.value_of(Access::handle(input), op->name(), where));
-      const bool wanted = grad_enabled() && tape_.values[values.back()].requires_grad;
-      if (wanted && values.size() <= 64) needs |= std::uint64_t{1} << (values.size() - 1);
-      differentiable = differentiable || (wanted && handle->no_graph == nullptr);
-      if (handle->no_graph != nullptr) no_graph = handle->no_graph;
-    }
-    if (!differentiable) needs = 0;
-    tape_.under_no_grad = !grad_enabled();
-    complete_ = false;  // as far as anybody knows: more may follow
-    const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
-    const Node& node = tape_.nodes[id];
-    const std::size_t visible =
-        node.prepared->visible < 0 ? node.outputs.size() : static_cast<std::size_t>(node.prepared->visible);
-    for (std::size_t i = 0; i < visible; ++i) {
-      outputs.push_back(Access::adopt(lifetimes_.handle_for(node.outputs[i])));
-      if (!differentiable) Access::handle(outputs.back())->no_graph = no_graph;
-    }
-    run_recorded();
+  std::vector<ValueId> values;
+  std::uint64_t needs = 0;
+  bool differentiable = false;            // a backward pass can go through one of the inputs
+  const std::string* no_graph = nullptr;  // or why not
+  for (const Tensor& input : inputs) {
+    const Handle* handle = Access::handle(input);
+    values.push_back(recorder_.value_of(Access::handle(input), op->name(), where));
+    const bool wanted = grad_enabled() && tape_.values[values.back()].requires_grad;
+    if (wanted && values.size() <= 64) needs |= std::uint64_t{1} << (values.size() - 1);
+    differentiable = differentiable || (wanted && handle->no_graph == nullptr);
+    if (handle->no_graph != nullptr) no_graph = handle->no_graph;
   }
+  if (!differentiable) needs = 0;
+  tape_.under_no_grad = !grad_enabled();
+  complete_ = false;  // as far as anybody knows: more may follow
+  const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
+  const Node& node = tape_.nodes[id];
+  const std::size_t visible =
+      node.prepared->visible < 0 ? node.outputs.size() : static_cast<std::size_t>(node.prepared->visible);
+  for (std::size_t i = 0; i < visible; ++i) {
+    outputs.push_back(Access::adopt(lifetimes_.handle_for(node.outputs[i])));
+    if (!differentiable) Access::handle(outputs.back())->no_graph = no_graph;
+  }
+  run_recorded();
   return outputs;
 }
 
@@ -366,17 +359,12 @@ void Engine::handle_died(Handle* handle) noexcept {
     any_dead_ = true;
     return;
   }
-  try {
+  quietly([&] {
     lifetimes_.died(handle);
     if (busy_) return;
     const Busy busy(*this);
     let_go();
-  } catch (const std::bad_alloc&) {
-    half_done_ = true;
-    ended_ = no_memory_;
-  } catch (const std::exception&) {
-    // The step is abandoned by then, and whoever uses a value of it is told why.
-  }
+  });
 }
 
 void Engine::zero_grad(Handle* leaf) {

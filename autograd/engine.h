@@ -162,6 +162,18 @@ class Engine {
 
   // --- engine.cc
   [[noreturn]] void end_without_memory(std::string_view what, SourceLocation where);
+  // For destructors. Where something is refused the step is abandoned, and whoever uses a value of it is told why.
+  template <class Work>
+  void quietly(Work&& work) noexcept {
+    try {
+      work();
+    } catch (const std::bad_alloc&) {
+      half_done_ = true;
+      ended_ = no_memory_;
+    } catch (const std::exception&) {
+      // Said by whatever is called next.
+    }
+  }
   // Handles that died while an exception left a call.
   void bury() noexcept;
   void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
@@ -214,7 +226,7 @@ class Engine {
 
   // --- minimize.cc
   void plan_pass(SourceLocation where);
-  void run_pass(std::span<const OpId> update_ops, PassOutcome& outcome);
+  void run_pass(std::span<const std::pair<OpId, std::size_t>> update_ops, PassOutcome& outcome);
 
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);

@@ -54,13 +54,15 @@ bool GradientPass::leads_to_one() const {
 }
 
 void GradientPass::restrict_to(std::span<Handle* const> leaves) {
-  for (Handle* leaf : leaves) targets_.push_back({leaf, kNone, kNone});
+  for (Handle* leaf : leaves) {
+    target_at_.emplace(leaf, targets_.size());
+    targets_.push_back({leaf, kNone, kNone});
+  }
 }
 
 GradientPass::Target* GradientPass::target_of(const Handle* leaf) {
-  const auto found =
-      std::find_if(targets_.begin(), targets_.end(), [&](const Target& each) { return each.leaf == leaf; });
-  return found == targets_.end() ? nullptr : &*found;
+  const auto found = target_at_.find(leaf);
+  return found == target_at_.end() ? nullptr : &targets_[found->second];
 }
 
 void GradientPass::narrow() {
@@ -72,27 +74,34 @@ void GradientPass::narrow() {
       return value.producer != kNone && going_[static_cast<std::size_t>(value.producer)];
     });
   }
+  std::unordered_map<StorageId, Target*> of_storage;
+  for (Target& target : targets_) of_storage.emplace(target.leaf->storage, &target);
   for (std::size_t n = going_.size(); n-- > 0;) {
     if (!going_[n]) continue;
     const Node& node = tape_.nodes[n];
-    for (Target& each : targets_) {
-      const StorageId storage = each.leaf->storage;
-      const bool uses = std::find(node.saved.begin(), node.saved.end(), storage) != node.saved.end() ||
-                        std::any_of(node.inputs.begin(), node.inputs.end(),
-                                    [&](ValueId input) { return tape_.values[input].storage == storage; });
-      if (uses) each.last = static_cast<NodeId>(n);
-    }
+    const auto uses = [&](StorageId storage) {
+      if (const auto target = of_storage.find(storage); target != of_storage.end()) {
+        target->second->last = static_cast<NodeId>(n);
+      }
+    };
+    for (StorageId storage : node.saved) uses(storage);
+    for (ValueId input : node.inputs) uses(tape_.values[input].storage);
   }
+  for (Target& target : targets_)
+    target.last = of_storage.at(target.leaf->storage)->last;  // where two share their bytes
 }
 
 void GradientPass::record(std::span<const ValueId> losses, bool retain) {
   const auto last = static_cast<NodeId>(reached_.size());
   for (ValueId loss : losses) contribute(loss, fill(loss, 1.0f));
+  std::vector<std::size_t> due(whole_ ? targets_.size() : 0);  // those that are used last come first
+  std::iota(due.begin(), due.end(), std::size_t{0});
+  std::stable_sort(due.begin(), due.end(),
+                   [&](std::size_t x, std::size_t y) { return targets_[x].last > targets_[y].last; });
+  std::size_t next = 0;
   const auto hand_over_from = [&](NodeId node) {
-    if (!whole_) return;
-    for (const Target& each : targets_) {
-      if (each.last != node) continue;
-      if (const ValueId sum = sum_of(each.leaf); sum != kNone) whole_(each.leaf, sum);
+    for (; next < due.size() && targets_[due[next]].last == node; ++next) {
+      if (const ValueId sum = sum_of(targets_[due[next]].leaf); sum != kNone) whole_(due[next], sum);
     }
   };
   for (NodeId n = last - 1; n >= 0; --n) {

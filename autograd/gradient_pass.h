@@ -2,6 +2,7 @@
 // the tape alone decides.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <span>
@@ -22,8 +23,9 @@ class GradientPass {
   // Only these leaves get gradients.
   void restrict_to(std::span<Handle* const> leaves);
   // As soon as the gradient of one of those leaves is whole and nothing of the pass reads the leaf any more, it is
-  // handed over instead of becoming the leaf's own: what it was before counts, and dies with its last reader.
-  using Whole = std::function<void(Handle* leaf, ValueId gradient)>;
+  // handed over instead of becoming the leaf's own: what it was before counts, and dies with its last reader. The leaf
+  // is said by its place in what restrict_to() was given.
+  using Whole = std::function<void(std::size_t leaf, ValueId gradient)>;
   void hand_over(Whole whole) { whole_ = std::move(whole); }
   // Throws Error where the losses reach what cannot go backward (any more).
   void check(std::span<const ValueId> losses);
@@ -68,6 +70,7 @@ class GradientPass {
   std::vector<bool> reached_;
   std::vector<bool> going_;      // of these, the nodes that are gone through
   std::vector<Target> targets_;  // in the order in which they were given; none: every leaf
+  std::unordered_map<const Handle*, std::size_t> target_at_;
   bool loss_is_one_ = false;
   Whole whole_;
   std::vector<Handle*> leaves_;

@@ -172,17 +172,12 @@ Tensor Engine::new_batch(const Meta& meta, SourceLocation where) {
 void Engine::free_slots(Handle* front, StorageId back) noexcept {
   if (half_done_) return;
   const Busy busy(*this);
-  try {
+  quietly([&] {
     release_batch(front);
     --storages_[back].handles;
     lifetimes_.check_ended(back);
     let_go();
-  } catch (const std::bad_alloc&) {
-    half_done_ = true;
-    ended_ = no_memory_;
-  } catch (const std::exception&) {
-    // The step is abandoned by then, and whoever uses a value of it is told why.
-  }
+  });
 }
 
 void* Engine::slot_data(StorageId id) { return storages_.has_bytes() ? storages_.data(id) : nullptr; }

@@ -1,5 +1,4 @@
 // Backward and an optimizer step in one pass, which no gradient outlives: see engine.h.
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -50,7 +49,7 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
   }
 
   GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
-  std::vector<OpId> update_ops(updates.size(), kNone);
+  std::vector<std::pair<OpId, std::size_t>> update_ops;  // and which updates they are
   Held held;
   bool first = true;
   // What the program holds stays readable, or is given up, before the first of the parameters changes.
@@ -63,15 +62,14 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
     if (!storages.empty()) recorder_.hold(storages, Recorder::HoldFor::kSettling, where);
   };
   pass.restrict_to(leaves);
-  pass.hand_over([&](Handle* leaf, ValueId gradient) {
+  pass.hand_over([&](std::size_t at, ValueId gradient) {
     if (std::exchange(first, false)) hold();
-    const auto at = static_cast<std::size_t>(std::find(leaves.begin(), leaves.end(), leaf) - leaves.begin());
     const PassUpdate& update = updates[at];
     const Updating updating(updating_, recorder_);
-    std::vector<ValueId> inputs = {recorder_.value_of(leaf, kWhat, where), gradient};
+    std::vector<ValueId> inputs = {recorder_.value_of(leaves[at], kWhat, where), gradient};
     if (update.state.defined()) inputs.push_back(recorder_.value_of(Access::handle(update.state), kWhat, where));
     recorder_.forward(update.op, inputs, Needs(), keys_, where);
-    update_ops[at] = static_cast<OpId>(tape_.graph.ops.size()) - 1;
+    update_ops.emplace_back(static_cast<OpId>(tape_.graph.ops.size()) - 1, at);
   });
   const ValueId value = recorder_.value_of(Access::handle(loss), kWhat, where);
   pass.check({&value, 1});
@@ -126,20 +124,21 @@ void Engine::plan_pass(SourceLocation where) {
   refuse(shortage, where);
 }
 
-void Engine::run_pass(std::span<const OpId> update_ops, PassOutcome& outcome) {
+void Engine::run_pass(std::span<const std::pair<OpId, std::size_t>> update_ops, PassOutcome& outcome) {
   while (tape_.executed < static_cast<OpId>(tape_.graph.ops.size())) {
-    const OpId op = tape_.executed;
-    const std::ptrdiff_t update = std::find(update_ops.begin(), update_ops.end(), op) - update_ops.begin();
-    const bool updates = update < std::ssize(update_ops);
+    const bool updates = !update_ops.empty() && update_ops.front().first == tape_.executed;
+    const std::size_t update = updates ? update_ops.front().second : 0;
     try {
-      run(op);
+      run(tape_.executed);
     } catch (const std::bad_alloc&) {
       throw;  // the session ends
     } catch (const std::exception&) {
-      if (updates) outcome.failed = update;
+      if (updates) outcome.failed = static_cast<std::ptrdiff_t>(update);
       throw;
     }
-    if (updates) outcome.updated[static_cast<std::size_t>(update)] = true;
+    if (!updates) continue;
+    outcome.updated[update] = true;
+    update_ops = update_ops.subspan(1);
   }
 }
 
