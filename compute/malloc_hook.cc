@@ -143,8 +143,6 @@ bool power_of_two(std::size_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
 }  // namespace
 
-const bool MallocWatch::kAvailable = true;
-
 MallocWatch::MallocWatch() {
   if (!record.start()) throw std::logic_error("one MallocWatch at a time");
 }
@@ -196,8 +194,6 @@ void* valloc(std::size_t bytes) { return memalign(static_cast<std::size_t>(sysco
 #else
 
 namespace tidemark::compute {
-
-const bool MallocWatch::kAvailable = false;
 
 MallocWatch::MallocWatch() = default;
 MallocWatch::~MallocWatch() = default;

@@ -7,12 +7,10 @@
 
 namespace tidemark::compute {
 
-// While it lives, allocations of all threads are recorded. One at a time: a second throws std::logic_error.
+// While it lives, allocations of all threads are recorded. One at a time: a second throws std::logic_error. Under
+// sanitizers, which bring an allocator of their own, nothing is recorded, and all figures are 0.
 class MallocWatch {
  public:
-  // False under sanitizers, which bring an allocator of their own: nothing is recorded then, and all figures are 0.
-  static const bool kAvailable;
-
   MallocWatch();
   ~MallocWatch();
   MallocWatch(const MallocWatch&) = delete;

@@ -18,7 +18,14 @@ cpu_set_t affinity() {
   return set;
 }
 
-bool user_binds() { return std::getenv("OMP_PROC_BIND") != nullptr; }
+// One processor leaves nothing to share out. ctest unsets OMP_PROC_BIND, with which the user binds and nobody else.
+class BoundThreads : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(std::getenv("OMP_PROC_BIND"), nullptr) << "unset it, as ctest does";
+    if (allowed_cpus() < 2) GTEST_SKIP() << "this process has one processor";
+  }
+};
 
 // Where each member of a team of `threads` may run.
 std::vector<cpu_set_t> team(int threads) {
@@ -43,9 +50,8 @@ TEST(ThreadBinding, SetsTheTeamSizeAndGivesItBack) {
   EXPECT_EQ(omp_get_max_threads(), before);
 }
 
-TEST(ThreadBinding, EachMemberHasAProcessorOfItsOwn) {
+TEST_F(BoundThreads, EachMemberHasAProcessorOfItsOwn) {
   const int threads = allowed_cpus();
-  if (threads < 2 || user_binds()) GTEST_SKIP() << "needs two processors, and OMP_PROC_BIND unset";
   const cpu_set_t before = affinity();
   {
     const ThreadBinding binding(threads);
@@ -70,9 +76,8 @@ TEST(ThreadBinding, BindsNothingWhereThreadsAreMoreThanProcessors) {
   for (const cpu_set_t& set : team(threads)) EXPECT_EQ(CPU_COUNT(&set), allowed_cpus());
 }
 
-TEST(ThreadBinding, ALargerTeamInsideABoundOneIsNotCrowdedOntoItsProcessors) {
+TEST_F(BoundThreads, ALargerTeamInsideABoundOneIsNotCrowdedOntoItsProcessors) {
   const int cpus = allowed_cpus();
-  if (cpus < 2 || user_binds()) GTEST_SKIP() << "needs two processors, and OMP_PROC_BIND unset";
   const ThreadBinding outer(cpus);
   {
     const ThreadBinding inner(cpus + 1);
@@ -81,9 +86,8 @@ TEST(ThreadBinding, ALargerTeamInsideABoundOneIsNotCrowdedOntoItsProcessors) {
   for (const cpu_set_t& set : team(cpus)) EXPECT_EQ(CPU_COUNT(&set), 1);
 }
 
-TEST(ThreadBinding, TwoThreadsDoNotTakeTheSameProcessors) {
+TEST_F(BoundThreads, TwoThreadsDoNotTakeTheSameProcessors) {
   const int cpus = allowed_cpus();
-  if (cpus < 2 || user_binds()) GTEST_SKIP() << "needs two processors, and OMP_PROC_BIND unset";
   const ThreadBinding first(cpus);
   bool second_bound = true;
   std::thread([&] { second_bound = ThreadBinding(cpus).bound(); }).join();
@@ -92,9 +96,8 @@ TEST(ThreadBinding, TwoThreadsDoNotTakeTheSameProcessors) {
   EXPECT_TRUE(ThreadBinding(cpus).bound()) << "a nested binding of the same thread shares its processors";
 }
 
-TEST(ThreadBinding, AThreadThatInheritsABindingCanUndoIt) {
+TEST_F(BoundThreads, AThreadThatInheritsABindingCanUndoIt) {
   const int cpus = allowed_cpus();
-  if (cpus < 2 || user_binds()) GTEST_SKIP() << "needs two processors, and OMP_PROC_BIND unset";
   const ThreadBinding binding(cpus);
   int inherited = 0;
   int freed = 0;
