@@ -101,6 +101,7 @@ TEST_F(MisuseTest, RangesThatAreNone) {
   EXPECT_THAT(error_of([] { (void)normal({3}, 0, -1); }), HasSubstr("[normal]"));
   EXPECT_THAT(error_of([] { (void)normal({3}, kNan, 1); }), HasSubstr("[normal]"));
   EXPECT_THAT(error_of([&] { session_.set_step(-5); }), HasSubstr("-5"));
+  EXPECT_THAT(error_of([&] { session_.set_step((std::int64_t{1} << 31) + 1); }), HasSubstr("0 to 2^31"));
 }
 
 // An op whose kernel calls the library.

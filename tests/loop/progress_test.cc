@@ -89,6 +89,19 @@ TEST_F(ProgressTest, PlainLines) {
   EXPECT_EQ(written.count('\n'), 21);
 }
 
+// About twenty lines, whatever the steps are and however far apart the updates.
+TEST_F(ProgressTest, PlainLinesAreFew) {
+  for (const int steps : {39, 59, 100, 1000}) {
+    for (const int stride : {1, 2, 3}) {
+      const Written written;
+      Progress progress(steps, plain(written));
+      for (int i = 1; i <= steps; i += stride) progress.update(i);
+      EXPECT_GE(written.count('\n'), steps / stride < 20 ? steps / stride : 15) << steps << " by " << stride;
+      EXPECT_LE(written.count('\n'), 22) << steps << " by " << stride;
+    }
+  }
+}
+
 TEST_F(ProgressTest, RateInUnitsOverSeveralSteps) {
   const Written written;
   ProgressOptions options = plain(written);

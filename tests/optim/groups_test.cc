@@ -115,6 +115,18 @@ TEST(Groups, KeepTheirProportionWhenTheRateChangesAndNothingIsPlannedAnew) {
   EXPECT_EQ(problem.session.report().plans, plans);
 }
 
+// What set() gives the rest alone changes the groups' proportion to it, which set_lr() keeps.
+TEST(Groups, KeepTheProportionThatTheRestWasGiven) {
+  Problem problem;
+  SGD optimizer(problem.parameters, {.lr = 0.1f, .groups = {{.pattern = "head.*", .lr = 0.2f}}});
+  optimizer.set({.lr = 0.01f});
+  EXPECT_EQ(optimizer.settings("head.*").lr, 0.2f);
+  optimizer.set_lr(0.005f);
+  EXPECT_FLOAT_EQ(optimizer.settings("head.*").lr, 0.1f);
+  EXPECT_THROW(optimizer.set_lr(3e38f), Error);  // the group's would be infinite
+  EXPECT_EQ(optimizer.lr(), 0.005f);
+}
+
 TEST(Groups, MayHaveAMomentumWhereTheRestHasNone) {
   Problem problem;
   SGD optimizer(problem.parameters, {.lr = 0.1f, .groups = {{.pattern = "head.*", .momentum = 0.5f}}});

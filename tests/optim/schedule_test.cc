@@ -154,6 +154,19 @@ TEST(Schedulers, MoveTheRateFromStepToStepWithoutANewPlan) {
   EXPECT_EQ(scheduler.steps(), 8);
 }
 
+TEST(Schedulers, AStepThatThrowsChangesNothing) {
+  const Session session({.threads = 1});
+  const std::vector<Parameter> parameters = {{parameter(full({4}, 1), "w"), "w"}};
+  SGD optimizer(parameters, {.lr = 0.1f});
+  Scheduler scheduler(optimizer, LambdaLR{.lr_lambda = [](std::int64_t t) { return t == 2 ? -1.0 : 1.0; }});
+  scheduler.step();
+  EXPECT_THROW(scheduler.step(), Error);
+  EXPECT_EQ(scheduler.steps(), 1);
+  EXPECT_EQ(optimizer.lr(), 0.1f);
+  EXPECT_THROW(scheduler.load(std::vector<double>{0.2, 2}), Error);
+  EXPECT_EQ(scheduler.steps(), 1);
+}
+
 TEST(Schedulers, MoveTheMomentumAsWell) {
   Problem problem;
   const OneCycleLR cycle{.max_lr = 0.5, .total_steps = 13};
