@@ -1,7 +1,5 @@
 // Adam: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015. Weight decay is a part of the gradient, as
 // in PyTorch.
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,45 +11,16 @@
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 
-#ifndef TIDEMARK_OPTIM_ADAM_
-#define TIDEMARK_OPTIM_ADAM_
-namespace tidemark::optim {
-// What a step is for every element of a parameter.
-struct AdamJob {
-  float beta1, beta2, rest1, rest2, eps, weight_decay;
-  float rate;  // lr / (1 - beta1^step)
-  float root;  // 1 / sqrt(1 - beta2^step)
-};
-}  // namespace tidemark::optim
-#endif  // TIDEMARK_OPTIM_ADAM_
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "optim/adam.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
-#include "optim/blocks-inl.h"
+#include "optim/adam-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tidemark::optim::HWY_NAMESPACE {
 
-struct AdamRule {
-  static constexpr int kMoments = 2;
-  static constexpr bool kRoot[] = {false, true, false};
-  static constexpr bool kLate = true;
-  AdamJob job;
-
-  HWY_INLINE void advance(VF& p, VF g, VF& m, VF& v, VF& /*none*/) const {
-    const VF gradient = decayed(job.weight_decay, p, g);
-    m = fma(set(job.beta1), m, hn::Mul(set(job.rest1), gradient));
-    v = fma(set(job.beta2), v, hn::Mul(set(job.rest2), hn::Mul(gradient, gradient)));
-  }
-  HWY_INLINE void finish(VF& p, VF /*gradient*/, VF& m, VF& s, VF& /*none*/) const {
-    const VF direction = hn::Div(m, fma(s, set(job.root), set(job.eps)));
-    p = fma(set(-job.rate), direction, p);
-  }
-};
-
-std::int32_t AdamBlocks(const AdamJob& job, const Blocks& blocks) { return update(AdamRule{job}, blocks); }
+std::int32_t AdamBlocks(const AdamJob& job, const Blocks& blocks) { return update(AdamRule<false>{job}, blocks); }
 
 }  // namespace tidemark::optim::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -62,16 +31,7 @@ namespace tidemark::optim {
 HWY_EXPORT(AdamBlocks);
 
 bool adam(const AdamStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads) {
-  const double correction1 = 1 - power(step.beta1, step.step);
-  const double correction2 = 1 - power(step.beta2, step.step);
-  const AdamJob job{.beta1 = step.beta1,
-                    .beta2 = step.beta2,
-                    .rest1 = 1 - step.beta1,
-                    .rest2 = 1 - step.beta2,
-                    .eps = step.eps,
-                    .weight_decay = step.weight_decay,
-                    .rate = static_cast<float>(step.lr / correction1),
-                    .root = static_cast<float>(1 / std::sqrt(correction2))};
+  const AdamJob job = adam_job(step, step.weight_decay, 1);
   return run_blocks(HWY_DYNAMIC_DISPATCH(AdamBlocks), job, n, p, g, state, step.step, threads);
 }
 

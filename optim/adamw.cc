@@ -1,6 +1,4 @@
 // AdamW: Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019; PyTorch's conventions.
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -12,44 +10,16 @@
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 
-#ifndef TIDEMARK_OPTIM_ADAMW_
-#define TIDEMARK_OPTIM_ADAMW_
-namespace tidemark::optim {
-// What a step is for every element of a parameter.
-struct AdamWJob {
-  float beta1, beta2, rest1, rest2, eps, decay;
-  float rate;  // lr / (1 - beta1^step)
-  float root;  // 1 / sqrt(1 - beta2^step)
-};
-}  // namespace tidemark::optim
-#endif  // TIDEMARK_OPTIM_ADAMW_
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "optim/adamw.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
-#include "optim/blocks-inl.h"
+#include "optim/adam-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tidemark::optim::HWY_NAMESPACE {
 
-struct AdamWRule {
-  static constexpr int kMoments = 2;
-  static constexpr bool kRoot[] = {false, true, false};
-  static constexpr bool kLate = true;
-  AdamWJob job;
-
-  HWY_INLINE void advance(VF& /*p*/, VF gradient, VF& m, VF& v, VF& /*none*/) const {
-    m = fma(set(job.beta1), m, hn::Mul(set(job.rest1), gradient));
-    v = fma(set(job.beta2), v, hn::Mul(set(job.rest2), hn::Mul(gradient, gradient)));
-  }
-  HWY_INLINE void finish(VF& p, VF /*gradient*/, VF& m, VF& s, VF& /*none*/) const {
-    const VF direction = hn::Div(m, fma(s, set(job.root), set(job.eps)));
-    p = fma(set(-job.rate), direction, hn::Mul(p, set(job.decay)));
-  }
-};
-
-std::int32_t AdamWBlocks(const AdamWJob& job, const Blocks& blocks) { return update(AdamWRule{job}, blocks); }
+std::int32_t AdamWBlocks(const AdamJob& job, const Blocks& blocks) { return update(AdamRule<true>{job}, blocks); }
 
 }  // namespace tidemark::optim::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -60,16 +30,7 @@ namespace tidemark::optim {
 HWY_EXPORT(AdamWBlocks);
 
 bool adamw(const AdamWStep& step, std::int64_t n, float* p, const float* g, const State& state, int threads) {
-  const double correction1 = 1 - power(step.beta1, step.step);
-  const double correction2 = 1 - power(step.beta2, step.step);
-  const AdamWJob job{.beta1 = step.beta1,
-                     .beta2 = step.beta2,
-                     .rest1 = 1 - step.beta1,
-                     .rest2 = 1 - step.beta2,
-                     .eps = step.eps,
-                     .decay = static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay),
-                     .rate = static_cast<float>(step.lr / correction1),
-                     .root = static_cast<float>(1 / std::sqrt(correction2))};
+  const AdamJob job = adam_job(step, 0, static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay));
   return run_blocks(HWY_DYNAMIC_DISPATCH(AdamWBlocks), job, n, p, g, state, step.step, threads);
 }
 
