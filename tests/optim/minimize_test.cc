@@ -219,6 +219,18 @@ TEST(MinimizeBytes, GradientsDieAtOnce) {
   EXPECT_EQ(peak(Way::kEach), 1_MiB);
 }
 
+// The gradient of what went into a layer is computed before that of its weight, which then dies at once.
+TEST(MinimizeBytes, WeightsComeLast) {
+  const Session session({.threads = 2});
+  nn::Sequential net(nn::Linear({.in = 784, .out = 1024}), nn::ReLU(), nn::Linear({.in = 1024, .out = 1024}),
+                     nn::ReLU(), nn::Linear({.in = 1024, .out = 10}));
+  optim::SGD optimizer(net.parameters());
+  const Tensor x = normal({128, 784}, 0, 1);
+  const Tensor y = zeros({128}, i32);
+  for (int i = 0; i < 3; ++i) optimizer.minimize(cross_entropy(net(x), y));
+  EXPECT_LE(session.report().last_step.peak_bytes, 14'300'000);
+}
+
 // Clipped gradients are what clip_grad_value() and clip_grad_norm() make of them, and take the bytes that are said.
 TEST(MinimizeClipped, GivesTheBitsOfTheCallsApart) {
   const auto train = [](int way) {
