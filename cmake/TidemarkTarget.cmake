@@ -3,8 +3,16 @@
 # code writes std::fma where it means one.
 include(GNUInstallDirs)
 
+# Vector code is compiled for AVX2, AVX-512 and NEON, and without vectors for the rest: each further instruction set
+# costs as much compile time as these.
+set(TIDEMARK_HWY_DISABLED "HWY_SSSE3|HWY_SSE4")
+if(hwy_VERSION VERSION_GREATER_EQUAL 1.1)
+  string(APPEND TIDEMARK_HWY_DISABLED "|HWY_SSE2|HWY_AVX3_DL|HWY_AVX3_ZEN4|HWY_AVX3_SPR")
+endif()
+
 function(tidemark_compile_rules target)
   target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_definitions(${target} PRIVATE "HWY_DISABLED_TARGETS=(${TIDEMARK_HWY_DISABLED})")
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
   if(TIDEMARK_SANITIZE)
     # GCC 12 takes std::regex for uninitialized where it instruments it.

@@ -53,7 +53,7 @@ const std::map<std::string, Rule>& rules() {
       {"scheduler/online", {with(kSchedulerGround, {"scheduler/place/"}), {}}},
       {"autograd", {{"tidemark/", "core/", "scheduler/", "memory/", "compute/"}, {"absl/"}}},
       {"ops",
-       {{"tidemark/op.h", "tidemark/ops.h", "tidemark/map.h", "tidemark/tensor.h", "tidemark/error.h",
+       {{"tidemark/op.h", "tidemark/ops.h", "tidemark/ops/", "tidemark/map.h", "tidemark/tensor.h", "tidemark/error.h",
          "tidemark/units.h", "core/", "compute/"},
         {"absl/", "hwy/", "oneapi/"}}},
       {"optim", {{"tidemark/", "compute/"}, {"absl/", "hwy/"}}},

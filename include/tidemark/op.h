@@ -242,6 +242,10 @@ struct Sample {
   std::string label;
   std::vector<SampleInput> inputs;
   std::shared_ptr<const class AnyOp> op;
+  // Tests also try an empty batch: which inputs have the batch as their first dimension (where nothing is said, those
+  // of the first input's rank and first size), and what the outputs then are.
+  std::vector<bool> batched = {};
+  float of_nothing = 0;
 };
 
 // An op behind one interface.

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "nn/models/table.h"
+#include "tidemark/ops.h"
 
 namespace tidemark::nn {
 

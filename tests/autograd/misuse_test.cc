@@ -276,6 +276,7 @@ TEST(UpdatesTest, AStepThatIsRefusedChangesNothing) {
   EXPECT_THAT(error_of([&] { optimizer.step(); }), HasSubstr("it refuses"));
   EXPECT_TRUE(same_bits(a.to_vector(), before));
   EXPECT_EQ(optimizer.steps(), 0);
+  EXPECT_EQ(optimizer.step_counts(), (std::vector<std::int64_t>{0, 0}));
   EXPECT_EQ(session.step(), 0);
   EXPECT_EQ(sum(a).numel(), 1) << "the session goes on";
 }

@@ -2,19 +2,28 @@
 
 #include <algorithm>
 #include <bit>
-#include <random>
 
 #include "tidemark/ops.h"
 
 namespace tidemark::test {
 namespace {
 
-constexpr std::int64_t kRows = 8;
+const std::vector<RandomOp>& random_ops() {
+  static const std::vector<RandomOp> ops = [] {
+    std::vector<RandomOp> all;
+    for (const auto& family : {core_random_ops}) {
+      const std::vector<RandomOp> more = family();
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    return all;
+  }();
+  return ops;
+}
 
 // Parameters are made on first use, by the program's own choices, and live through all steps.
-class Program {
+class Program : public Draw {
  public:
-  Program(std::uint64_t seed, Histogram* histogram) : seed_(seed), histogram_(histogram) {}
+  using Draw::Draw;
 
   Tensor step(int index, const Tensor& matrix, const Tensor& image) {
     random_.seed(seed_);  // the same ops in every step
@@ -45,132 +54,51 @@ class Program {
   std::vector<Tensor>& statistics() { return statistics_; }
 
  private:
-  int pick(int below) { return static_cast<int>(random_() % static_cast<std::uint64_t>(below)); }
-
-  Tensor count(const char* name, Tensor value) {
-    if (histogram_ != nullptr) ++histogram_->ops[name];
-    return value;
-  }
-
-  const Tensor& any() { return pool_[static_cast<std::size_t>(pick(static_cast<int>(pool_.size())))]; }
-
-  Tensor weight(const Shape& shape, float scale) {
-    if (used_ == parameters_.size()) parameters_.push_back(parameter(normal(shape, 0, scale), "p"));
-    return parameters_[used_++];
-  }
-
-  Tensor matrix_of(const Tensor& x) {
-    if (x.shape().rank() == 2) return x;
-    if (histogram_ != nullptr) ++histogram_->views;
-    return flatten(x);
-  }
-
-  Tensor image_of(const Tensor& x) {
-    if (x.shape().rank() == 4) return x;
-    const std::int64_t columns = x.size(1);
-    Tensor wide = columns % 64 == 0 ? x : linear(x, weight({128, columns}, 0.1f));
-    if (histogram_ != nullptr) ++histogram_->views;
-    return reshape(wide, {kRows, -1, 8, 8});
-  }
-
-  Tensor narrow(const Tensor& x) {
-    return x.size(1) > 192 ? count("linear", linear(x, weight({64, x.size(1)}, 0.05f))) : x;
-  }
-
   Tensor grow() {
-    Tensor x = any();
-    switch (pick(18)) {
-      case 0: {
-        x = narrow(matrix_of(x));
-        const std::int64_t out = 32 * (1 + pick(4));
-        return count("linear", linear(x, weight({out, x.size(1)}, 0.1f), weight({out}, 0.1f)));
-      }
-      case 1:
-        return count("relu", relu(x));
-      case 2:
-        return count("gelu", gelu(x));
-      case 3:
-      case 4: {
-        Tensor y = any();
-        if (y.shape() != x.shape()) y = x;  // a value added to itself: shared inputs
-        if (histogram_ != nullptr) ++histogram_->shared_inputs;
-        return pick(2) == 0 ? count("add", add(x, y)) : count("sub", sub(affine(x, 0.5f, 0.1f), y));
-      }
-      case 5: {
-        Tensor y = any();
-        if (y.shape() != x.shape()) y = x;
-        return count("mul", mul(affine(x, 0.3f, 0), y));
-      }
-      case 6:
-        return count("dropout", dropout(x, {.p = 0.1f + 0.1f * static_cast<float>(pick(5))}));
-      case 7: {
-        x = matrix_of(x);
-        return count("layer_norm", layer_norm(x, weight({x.size(1)}, 1), weight({x.size(1)}, 0.1f)));
-      }
-      case 8:
-      case 9: {
-        const std::int64_t channels = x.size(1);
-        if (next_statistic_ + 2 > statistics_.size()) {
-          statistics_.push_back(state({channels}, f32, Category::kParameters, "mean"));
-          statistics_.push_back(state({channels}, f32, Category::kParameters, "variance"));
-        }
-        Tensor& mean = statistics_[next_statistic_++];
-        Tensor& variance = statistics_[next_statistic_++];
-        return count("batch_norm", batch_norm(x, weight({channels}, 1), weight({channels}, 0.1f), mean, variance));
-      }
-      case 10: {
-        x = image_of(x);
-        const std::int64_t out = 4 << pick(3);
-        return count("conv2d",
-                     conv2d(x, weight({out, x.size(1), 3, 3}, 0.1f), weight({out}, 0.1f), {.padding = {1, 1}}));
-      }
-      case 11: {
-        x = image_of(x);
-        if (x.size(2) < 4) return count("affine", affine(x, 0.9f, 0.01f));
-        return count("max_pool2d", max_pool2d(x));
-      }
-      case 12: {
-        x = narrow(matrix_of(x));
-        return count("transpose", transpose(matmul(x, transpose(x, 0, 1)), 0, 1));
-      }
-      case 13: {
-        x = matrix_of(x);
-        const std::int64_t half = std::max<std::int64_t>(1, x.size(1) / 2);
-        Tensor left = slice(x, 1, 0, half);
-        Tensor right = slice(x, 1, x.size(1) - half, x.size(1));
-        return count("concat", concat({right, left}, 1));
-      }
-      case 14:
-        return count("softmax", softmax(x));
-      case 15: {
-        if (histogram_ != nullptr) ++histogram_->views;
-        x = matrix_of(x);
-        return count("reshape", affine(reshape(affine(x, 0.7f, 0), {kRows, -1}), 1, 0.1f));
-      }
-      case 16:
-        return count("sum", add(x, sum(affine(x, 0.01f, 0))));
-      default: {
-        Tensor scale;
-        {
-          const NoGrad guard;
-          scale = affine(mean(x), 0.5f, 1);
-        }
-        return count("no_grad", mul(x, scale));
-      }
-    }
+    const Tensor x = any();
+    // Half of a program's ops are the usual ones, with which the others meet.
+    static const std::vector<RandomOp> usual = core_random_ops();
+    const std::vector<RandomOp>& ops = pick(2) == 0 ? usual : random_ops();
+    const RandomOp& op = ops[static_cast<std::size_t>(pick(static_cast<int>(ops.size())))];
+    return count(op.name, op.apply(*this, x));
   }
-
-  std::uint64_t seed_;
-  Histogram* histogram_;
-  std::mt19937_64 random_;
-  std::vector<Tensor> pool_;
-  std::vector<Tensor> parameters_;
-  std::vector<Tensor> statistics_;
-  std::size_t used_ = 0;
-  std::size_t next_statistic_ = 0;
 };
 
 }  // namespace
+
+Tensor Draw::like(const Tensor& x) {
+  const Tensor& y = any();
+  if (histogram_ != nullptr && y.shape() != x.shape()) ++histogram_->shared_inputs;
+  return y.shape() == x.shape() ? y : x;
+}
+
+Tensor Draw::weight(const Shape& shape, float scale) {
+  if (used_ == parameters_.size()) parameters_.push_back(parameter(normal(shape, 0, scale), "p"));
+  return parameters_[used_++];
+}
+
+Tensor Draw::statistic(const Shape& shape) {
+  if (next_statistic_ == statistics_.size()) {
+    statistics_.push_back(state(shape, f32, Category::kParameters, "statistic"));
+  }
+  return statistics_[next_statistic_++];
+}
+
+Tensor Draw::matrix_of(const Tensor& x) {
+  if (x.shape().rank() == 2) return x;
+  if (histogram_ != nullptr) ++histogram_->views;
+  return flatten(x);
+}
+
+Tensor Draw::image_of(const Tensor& x) {
+  if (x.shape().rank() == 4) return x;
+  const std::int64_t columns = x.size(1);
+  const Tensor wide = columns % 64 == 0 ? x : linear(x, weight({128, columns}, 0.1f));
+  if (histogram_ != nullptr) ++histogram_->views;
+  return reshape(wide, {kRows, -1, 8, 8});
+}
+
+Tensor Draw::narrow(const Tensor& x) { return x.size(1) > 192 ? linear(x, weight({64, x.size(1)}, 0.05f)) : x; }
 
 ProgramResult run_program(std::uint64_t seed, int steps, std::optional<std::int64_t> budget, Histogram* histogram) {
   // One thread or two: kernels differ in how they divide work, and so in what they ask for.

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <string>
 #include <vector>
 
+#include "tests/autograd/random_ops/random_ops.h"
 #include "tidemark/session.h"
 
 namespace tidemark::test {
@@ -17,13 +16,6 @@ struct ProgramResult {
   Report report;
   std::int64_t recomputed_ops = 0;
   std::int64_t planned_steps = 0;
-};
-
-struct Histogram {
-  std::map<std::string, std::int64_t> ops;
-  std::int64_t views = 0;
-  std::int64_t shared_inputs = 0;
-  std::map<int, std::int64_t> recompute_depth;  // of replays in one step, by powers of two
 };
 
 // Runs program `seed` for `steps` optimizer steps. Throws BudgetError where the budget cannot hold it.

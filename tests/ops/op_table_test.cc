@@ -343,7 +343,7 @@ TEST(OpTableItself, HasEveryOpOfTheSources) {
   static const std::regex kDefinition(R"(constexpr std::string_view name =([^;]*);)");
   static const std::regex kName("\"([^\"]+)\"");
   std::set<std::string> defined;
-  for (const auto& entry : std::filesystem::directory_iterator(TIDEMARK_SOURCE_DIR "/ops")) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(TIDEMARK_SOURCE_DIR "/ops")) {
     if (entry.path().extension() != ".cc") continue;
     std::ifstream file(entry.path());
     const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());

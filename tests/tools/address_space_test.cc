@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 TEST(AddressSpace, TooLittleIsAnErrorAndNoCrash) {
   int refused = 0;
   int trained = 0;
-  for (int kib = 60'000; kib <= 300'000; kib += 12'000) {
+  for (int kib = 60'000; kib <= 160'000; kib += 1'000) {
     const Outcome outcome =
         run_command("train --model small-cnn --width 16 --batch 8 --steps 2 --threads 2 --budget 16MiB",
                     "ulimit -v " + std::to_string(kib) + ";");

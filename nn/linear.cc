@@ -1,0 +1,30 @@
+#include "tidemark/nn/linear.h"
+
+#include "nn/checks.h"
+#include "tidemark/session.h"
+#include "tidemark/ops/products.h"
+
+namespace tidemark::nn {
+
+Linear::Linear(const LinearOptions& options, SourceLocation where) {
+  require_positive(options.in, "Linear", ".in", where);
+  require_positive(options.out, "Linear", ".out", where);
+  const Shape shape{options.out, options.in};
+  const auto fan_in = static_cast<double>(options.in);
+  if (options.stddev > 0) {
+    weight = parameter(normal(shape, 0, options.stddev, where), "linear.weight");
+    if (options.bias) bias = parameter(zeros({options.out}, f32, where), "linear.bias");
+  } else {
+    weight = uniform_parameter(shape, fan_in, "linear.weight", where);
+    if (options.bias) bias = uniform_parameter({options.out}, fan_in, "linear.bias", where);
+  }
+}
+
+void Linear::visit(Visitor& visitor) {
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
+}
+
+Tensor Linear::operator()(const Tensor& x, SourceLocation where) const { return linear(x, weight, bias, where); }
+
+}  // namespace tidemark::nn
