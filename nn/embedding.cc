@@ -1,8 +1,8 @@
 #include "tidemark/nn/embedding.h"
 
 #include "nn/checks.h"
-#include "tidemark/session.h"
 #include "tidemark/ops/embedding.h"
+#include "tidemark/session.h"
 
 namespace tidemark::nn {
 

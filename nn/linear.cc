@@ -1,8 +1,8 @@
 #include "tidemark/nn/linear.h"
 
 #include "nn/checks.h"
-#include "tidemark/session.h"
 #include "tidemark/ops/products.h"
+#include "tidemark/session.h"
 
 namespace tidemark::nn {
 
