@@ -1,5 +1,5 @@
 // The machine as kernels see it: one oneDNN engine and stream, a bounded cache of primitives, kernel layouts, and the
-// team of pinned threads. One a session; every oneDNN call of the library goes through it.
+// team of pinned threads. One a session; every kernel of oneDNN runs through it.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include <oneapi/dnnl/dnnl.hpp>
-
+#include "compute/onednn.h"
 #include "tidemark/meta.h"
 
 namespace tidemark::compute {
@@ -37,10 +36,10 @@ class Machine {
   dnnl::stream& stream();
 
   // Layouts are interned for the life of the process; plain row-major descriptors are layout 0.
-  Layout layout_of(const dnnl::memory::desc& desc);
-  dnnl::memory::desc desc(const Meta& meta) const;
+  Layout layout_of(const Desc& desc);
+  Desc desc(const Meta& meta) const;
   // The meta of a value of `shape` that lies as `desc` says (padding included in its bytes).
-  Meta meta(const Shape& shape, const dnnl::memory::desc& desc);
+  Meta meta(const Shape& shape, const Desc& desc);
 
   // The kernel for `key`, made by `make` when it is not in the cache. The key must say everything the kernel depends
   // on.
@@ -51,7 +50,7 @@ class Machine {
   // Runs a kernel; the scratchpad argument is added where the kernel has one.
   void run(const Kernel& kernel, std::unordered_map<int, dnnl::memory> arguments, void* scratch);
   // Wraps bytes for run().
-  dnnl::memory memory(const dnnl::memory::desc& desc, void* data) const;
+  dnnl::memory memory(const Desc& desc, void* data) const;
 
   // From one layout to another of the same shape and dtype.
   std::shared_ptr<const Kernel> reorder(const Meta& from, const Meta& to);
@@ -63,8 +62,6 @@ class Machine {
   std::unique_ptr<Impl> impl_;
 };
 
-// Attributes that every primitive of the library is made with: user-mode scratchpad.
-dnnl::primitive_attr default_attributes();
 // The bytes that oneDNN is known to allocate by itself inside execute for an implementation and GEMM size; 0 for most.
 std::int64_t hidden_bytes(std::string_view implementation, std::int64_t m, std::int64_t n, std::int64_t k, int threads);
 

@@ -21,14 +21,14 @@ struct KernelMaker {
   std::int64_t scratch = 0;
 };
 
-template <class Primitive, class Descriptor>
+template <class Descriptor>
 KernelMaker kernel_maker(std::string key, const Descriptor& descriptor, std::int64_t hidden = 0) {
   const auto scratchpad = static_cast<std::int64_t>(descriptor.scratchpad_desc().get_size());
   constexpr std::int64_t kLine = 64;
   const std::int64_t scratch = (scratchpad + kLine - 1) / kLine * kLine + (hidden + kLine - 1) / kLine * kLine;
   const auto make = [descriptor, scratchpad, hidden] {
     compute::Kernel kernel;
-    kernel.primitive = Primitive(descriptor);
+    kernel.primitive = compute::make_primitive(descriptor);
     kernel.scratchpad = scratchpad;
     kernel.hidden = hidden;
     kernel.implementation = descriptor.impl_info_str();
@@ -75,7 +75,7 @@ inline std::string text_of(std::span<const Meta> metas) {
   return text;
 }
 
-inline dnnl::memory::dims dims_of(const Shape& shape) { return {shape.dims().begin(), shape.dims().end()}; }
+inline compute::Dims dims_of(const Shape& shape) { return {shape.dims().begin(), shape.dims().end()}; }
 
 // oneDNN does not check sizes: its kernels count rows, places and images in 32 bits, and channels come in blocks of up
 // to 16.
@@ -91,21 +91,6 @@ inline void require_countable(const Prep& prep, const std::string& what, const S
                                      "batch norm: any three sizes of an image, the channels rounded up to 16, must " +
                                      "have a product below 2^31; cut images into tiles, or make the batch smaller");
   }
-}
-
-inline dnnl::memory::desc any_layout(const dnnl::memory::dims& dims) {
-  return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any};
-}
-
-inline dnnl::memory::desc plain_vector(std::int64_t size) {
-  return {{size}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::a};
-}
-
-// Images with channels in blocks of a vector's width: where batch norm and pooling are fast.
-inline dnnl::memory::desc blocked_image(const dnnl::memory::dims& dims) {
-  using Tag = dnnl::memory::format_tag;
-  const bool wide = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
-  return {dims, dnnl::memory::data_type::f32, wide ? Tag::nChw16c : Tag::nChw8c};
 }
 
 }  // namespace tidemark::ops

@@ -13,10 +13,12 @@ namespace tidemark {
 namespace ops {
 namespace {
 
-using Forward = dnnl::convolution_forward;
-using BackwardData = dnnl::convolution_backward_data;
-using BackwardWeights = dnnl::convolution_backward_weights;
-using Desc = dnnl::memory::desc;
+using compute::any_layout;
+using compute::Desc;
+using compute::plain_vector;
+using Forward = compute::ConvolutionForward;
+using BackwardData = compute::ConvolutionData;
+using BackwardWeights = compute::ConvolutionWeights;
 
 enum class PartKind { kData, kWeight, kBias };
 
@@ -29,9 +31,8 @@ struct ConvState {
   std::vector<PartKind> parts;
 };
 
-struct Geometry {
+struct Geometry : compute::ConvolutionCall {
   Shape out;
-  dnnl::memory::dims src, weight, dst, stride, dilation, padding;
   std::int64_t channels = 0;  // of one group
   std::int64_t taps = 0;
 };
@@ -55,24 +56,24 @@ class Kernels {
         any_dst_(any_layout(g.dst)) {}
 
   // A plain input of many channels is worth bringing into blocks; one that is blocked already is taken as it comes.
-  Forward::primitive_desc forward() const {
-    return best_of<Forward::primitive_desc>({
+  Forward forward() const {
+    return best_of<Forward>({
         [&] { return forward_of(in[0].layout.plain() ? any_src_ : machine.desc(in[0]), any_dst_); },
         [&] { return forward_of(any_src_, any_dst_); },
         [&] { return forward_of(plain_src_, plain_dst_); },
     });
   }
 
-  BackwardWeights::primitive_desc weights(const Forward::primitive_desc& forward, bool with_bias) const {
-    return best_of<BackwardWeights::primitive_desc>({
+  BackwardWeights weights(const Forward& forward, bool with_bias) const {
+    return best_of<BackwardWeights>({
         [&] { return weights_of(forward.src_desc(), forward.dst_desc(), forward, with_bias); },
         [&] { return weights_of(any_src_, any_dst_, forward, with_bias); },
         [&] { return weights_of(plain_src_, plain_dst_, forward, with_bias); },
     });
   }
 
-  BackwardData::primitive_desc data(const Forward::primitive_desc& forward) const {
-    return best_of<BackwardData::primitive_desc>({
+  BackwardData data(const Forward& forward) const {
+    return best_of<BackwardData>({
         [&] { return data_of(forward.src_desc(), forward.dst_desc(), forward); },
         [&] { return data_of(any_src_, forward.dst_desc(), forward); },
         [&] { return data_of(any_src_, any_dst_, forward); },
@@ -98,32 +99,14 @@ class Kernels {
   double flops;
 
  private:
-  static constexpr dnnl::algorithm kDirect = dnnl::algorithm::convolution_direct;
-
-  Desc bias() const { return plain_vector(g.out[1]); }
-
-  Forward::primitive_desc forward_of(const Desc& src, const Desc& dst) const {
-    const auto kind = dnnl::prop_kind::forward_training;
-    const Desc weight = any_layout(g.weight);
-    const auto desc =
-        has_bias() ? Forward::desc(kind, kDirect, src, weight, bias(), dst, g.stride, g.dilation, g.padding, g.padding)
-                   : Forward::desc(kind, kDirect, src, weight, dst, g.stride, g.dilation, g.padding, g.padding);
-    return Forward::primitive_desc(desc, compute::default_attributes(), machine.engine(), true);
+  Forward forward_of(const Desc& src, const Desc& dst) const {
+    return compute::convolution_forward(machine.engine(), g, src, dst, has_bias());
   }
-
-  BackwardWeights::primitive_desc weights_of(const Desc& src, const Desc& dst, const Forward::primitive_desc& forward,
-                                             bool with_bias) const {
-    const Desc weight = any_layout(g.weight);
-    const auto desc =
-        with_bias ? BackwardWeights::desc(kDirect, src, weight, bias(), dst, g.stride, g.dilation, g.padding, g.padding)
-                  : BackwardWeights::desc(kDirect, src, weight, dst, g.stride, g.dilation, g.padding, g.padding);
-    return BackwardWeights::primitive_desc(desc, compute::default_attributes(), machine.engine(), forward, true);
+  BackwardWeights weights_of(const Desc& src, const Desc& dst, const Forward& forward, bool with_bias) const {
+    return compute::convolution_weights(machine.engine(), g, src, dst, with_bias, forward);
   }
-
-  BackwardData::primitive_desc data_of(const Desc& src, const Desc& dst, const Forward::primitive_desc& forward) const {
-    const auto desc =
-        BackwardData::desc(kDirect, src, any_layout(g.weight), dst, g.stride, g.dilation, g.padding, g.padding);
-    return BackwardData::primitive_desc(desc, compute::default_attributes(), machine.engine(), forward, true);
+  BackwardData data_of(const Desc& src, const Desc& dst, const Forward& forward) const {
+    return compute::convolution_data(machine.engine(), g, src, dst, forward);
   }
 
   Desc plain_src_, plain_dst_, any_src_, any_dst_;
@@ -143,6 +126,7 @@ struct Conv2d {
     a("dilation_h", options.dilation[0]);
     a("dilation_w", options.dilation[1]);
     a("groups", options.groups);
+    a("same", options.same_padding);
   }
 
   Geometry check(const Prep& prep, std::span<const Meta> in) const {
@@ -172,14 +156,18 @@ struct Conv2d {
       prep.require(options.stride[d] >= 1 && options.dilation[d] >= 1 && options.padding[d] >= 0,
                    "stride and dilation must be at least 1 and padding at least 0");
       const std::int64_t reach = (w[dim] - 1) * options.dilation[d] + 1;
-      const std::int64_t padded = x[dim] + 2 * std::int64_t{options.padding[d]};
+      prep.require(!options.same_padding || (options.stride[d] == 1 && options.padding[d] == 0),
+                   "same_padding needs a stride of 1 and no padding of its own");
+      const std::int64_t zeros = options.same_padding ? reach - 1 : 2 * std::int64_t{options.padding[d]};
+      const std::int64_t padded = x[dim] + zeros;
       prep.require(padded >= reach, "weight " + w.to_string() + " reaches over " + std::to_string(reach) +
                                         " elements, input " + x.to_string() + " has " + std::to_string(padded) +
                                         " with its padding");
       size[d] = (padded - reach) / options.stride[d] + 1;
       g.stride.push_back(options.stride[d]);
       g.dilation.push_back(options.dilation[d] - 1);
-      g.padding.push_back(options.padding[d]);
+      g.padding_before.push_back(zeros / 2);
+      g.padding_after.push_back(zeros - zeros / 2);
     }
     g.out = Shape({x[0], w[0], size[0], size[1]});
     require_countable(prep, "input", x);
@@ -200,19 +188,19 @@ struct Conv2d {
     Attributes text;
     describe(text);
     const Kernels kernels(prep.machine(), in, g, options.groups, "conv2d " + text.text() + ' ' + text_of(in));
-    const Forward::primitive_desc forward = kernels.forward();
+    const Forward forward = kernels.forward();
     if (!forward) prep.fail(no_kernel(in));
     auto state = std::make_shared<ConvState>();
     Prepared out;
     add_forward(kernels, forward, out, *state);
     if (needs[1]) {
       const bool with_bias = in.size() > 2 && needs[2];
-      const BackwardWeights::primitive_desc weights = kernels.weights(forward, with_bias);
+      const BackwardWeights weights = kernels.weights(forward, with_bias);
       if (!weights) prep.fail(no_kernel(in));
       add_weight_part(kernels, weights, with_bias, out, *state);
     }
     if (needs[0]) {
-      const BackwardData::primitive_desc data = kernels.data(forward);
+      const BackwardData data = kernels.data(forward);
       if (!data) prep.fail(no_kernel(in));
       add_data_part(kernels, data, out, *state);
     }
@@ -288,9 +276,9 @@ struct Conv2d {
     return out;
   }
 
-  static void add_forward(const Kernels& k, const Forward::primitive_desc& forward, Prepared& out, ConvState& state) {
-    state.forward = kernel_maker<Forward>(k.key + "forward", forward,
-                                          k.hidden(forward.impl_info_str(), k.places, k.outputs, k.depth));
+  static void add_forward(const Kernels& k, const Forward& forward, Prepared& out, ConvState& state) {
+    state.forward =
+        kernel_maker(k.key + "forward", forward, k.hidden(forward.impl_info_str(), k.places, k.outputs, k.depth));
     state.src = forward.src_desc();
     state.weight = forward.weights_desc();
     state.dst = forward.dst_desc();
@@ -302,10 +290,10 @@ struct Conv2d {
     out.work = {k.flops, as_double(k.in[0].bytes + k.in[1].bytes + y.bytes)};
   }
 
-  static void add_weight_part(const Kernels& k, const BackwardWeights::primitive_desc& weights, bool with_bias,
-                              Prepared& out, ConvState& state) {
-    state.weights = kernel_maker<BackwardWeights>(k.key + (with_bias ? "weights bias" : "weights"), weights,
-                                                  k.hidden(weights.impl_info_str(), k.depth, k.outputs, k.places));
+  static void add_weight_part(const Kernels& k, const BackwardWeights& weights, bool with_bias, Prepared& out,
+                              ConvState& state) {
+    state.weights = kernel_maker(k.key + (with_bias ? "weights bias" : "weights"), weights,
+                                 k.hidden(weights.impl_info_str(), k.depth, k.outputs, k.places));
     state.weights_src = weights.src_desc();
     state.weights_gw = weights.diff_weights_desc();
     state.weights_gy = weights.diff_dst_desc();
@@ -324,10 +312,8 @@ struct Conv2d {
     state.parts.push_back(PartKind::kWeight);
   }
 
-  static void add_data_part(const Kernels& k, const BackwardData::primitive_desc& data, Prepared& out,
-                            ConvState& state) {
-    state.data =
-        kernel_maker<BackwardData>(k.key + "data", data, k.hidden(data.impl_info_str(), k.places, k.depth, k.outputs));
+  static void add_data_part(const Kernels& k, const BackwardData& data, Prepared& out, ConvState& state) {
+    state.data = kernel_maker(k.key + "data", data, k.hidden(data.impl_info_str(), k.places, k.depth, k.outputs));
     state.data_gx = data.diff_src_desc();
     state.data_weight = data.weights_desc();
     state.data_gy = data.diff_dst_desc();
@@ -378,6 +364,7 @@ std::vector<Sample> Conv2d::samples() {
       sample("depthwise", {1, 8, 6, 6}, {8, 1, 3, 3}, true, {.padding = {1, 1}, .groups = 8}),
       sample("depthwise multiplied", {1, 3, 6, 6}, {6, 1, 3, 3}, false, {.stride = {2, 1}, .groups = 3}),
       sample("wide padding", {1, 2, 3, 3}, {4, 2, 3, 3}, true, {.padding = {3, 3}}),
+      sample("same", {2, 4, 5, 6}, {3, 4, 2, 3}, true, {.dilation = {1, 2}, .same_padding = true}),
       sample("one place", {2, 8, 4, 4}, {4, 8, 4, 4}, true, {}),
   };
 }

@@ -14,8 +14,9 @@
 #include <array>
 #include <limits>
 
+#include "ops/images/max_windows.h"
+#include "ops/images/windows.h"
 #include "ops/kernels.h"
-#include "ops/onednn.h"
 #include "ops/table.h"
 
 #if HWY_ONCE
@@ -64,28 +65,6 @@ void scatter(const PoolState& state, const float* gy, const Tap* taps, float* gx
   clear_to(g.rows.in);
 }
 
-// The layouts that the kernels know, with the channels that lie side by side in them; 0: all.
-struct Known {
-  dnnl::memory::format_tag tag;
-  std::int64_t inner;
-};
-constexpr std::array<Known, 4> kKnown = {{{dnnl::memory::format_tag::nchw, 1},
-                                          {dnnl::memory::format_tag::nhwc, 0},
-                                          {dnnl::memory::format_tag::nChw16c, 16},
-                                          {dnnl::memory::format_tag::nChw8c, 8}}};
-
-Meta in_layout(compute::Machine& machine, const Shape& shape, const Known& known) {
-  return machine.meta(shape, {dims_of(shape), dnnl::memory::data_type::f32, known.tag});
-}
-
-// An input is taken as it comes; in a layout that no kernel knows it is brought into plain order first.
-Known known_layout(compute::Machine& machine, const Meta& x) {
-  for (const Known& known : kKnown) {
-    if (in_layout(machine, x.shape, known).layout == x.layout) return known;
-  }
-  return kKnown[0];
-}
-
 }  // namespace
 
 struct MaxPool2d {
@@ -99,6 +78,7 @@ struct MaxPool2d {
     a("stride_w", options.stride[1]);
     a("padding_h", options.padding[0]);
     a("padding_w", options.padding[1]);
+    a("ceil", options.ceil_mode);
   }
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
@@ -113,7 +93,7 @@ struct MaxPool2d {
     g.columns = axis(prep, x, 1);
     const Shape y({x[0], x[1], g.rows.out, g.columns.out});
     compute::Machine& machine = prep.machine();
-    const Known layout = known_layout(machine, in[0]);
+    const KnownLayout layout = known_layout(machine, in[0]);
     const Meta from = in_layout(machine, x, layout);
     const Meta to = in_layout(machine, y, layout);
     g.inner = layout.inner == 0 ? x[1] : layout.inner;
@@ -193,6 +173,9 @@ struct MaxPool2d {
         sample("wide", {1, 2, 5, 71}, {.kernel = {2, 3}, .stride = {1, 2}, .padding = {0, 1}}),
         sample("every place", {1, 2, 4, 45}, {.kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}}),
         sample("far apart", {1, 9, 8, 40}, {.kernel = {2, 2}, .stride = {3, 3}}),
+        sample("ceil", {2, 9, 6, 8}, {.kernel = {3, 3}, .stride = {2, 2}, .ceil_mode = true}),
+        sample("ceil of rows", {1, 2, 5, 6},
+               {.kernel = {2, 3}, .stride = {2, 2}, .padding = {1, 1}, .ceil_mode = true}),
         sample("large window", {1, 2, 18, 20}, {.kernel = {17, 18}, .stride = {1, 1}}),
     };
   }
@@ -211,7 +194,7 @@ struct MaxPool2d {
     prep.require(padded >= out.kernel, "window [" + std::to_string(options.kernel[0]) + ", " +
                                            std::to_string(options.kernel[1]) + "] is larger than input " +
                                            x.to_string() + " with its padding");
-    out.out = (padded - out.kernel) / out.stride + 1;
+    out.out = windows_along(out.in, out.kernel, out.stride, out.padding, 1, options.ceil_mode);
     return out;
   }
 };
@@ -221,6 +204,7 @@ std::vector<Sample> max_pool2d_samples() { return MaxPool2d::samples(); }
 }  // namespace ops
 
 Tensor max_pool2d(const Tensor& x, const MaxPool2dOptions& options, SourceLocation where) {
+  if (options.dilation != std::array{1, 1}) return ops::max_of_windows(x, options, where);
   return apply(ops::MaxPool2d{options}, {x}, where);
 }
 

@@ -6,15 +6,16 @@
 #include "ops/onednn.h"
 #include "ops/table.h"
 #include "tidemark/ops/norms.h"
+#include "tidemark/ops/shapes.h"
 
 namespace tidemark {
 namespace ops {
 namespace {
 
-using Forward = dnnl::batch_normalization_forward;
-using Backward = dnnl::batch_normalization_backward;
-using Flags = dnnl::normalization_flags;
-using Desc = dnnl::memory::desc;
+using compute::Desc;
+using compute::plain_vector;
+using Forward = compute::BatchNormForward;
+using Backward = compute::BatchNormBackward;
 
 // A plain image below this is not worth bringing into blocks.
 constexpr std::int64_t kBlockFromBytes = std::int64_t{256} * 1024;
@@ -66,19 +67,15 @@ struct BatchNorm {
     const Shape& x = in[0].shape;
     const bool image = x.rank() == 4;
     const Shape as_image = image ? x : Shape({x[0], x[1], 1, 1});
-    const auto attributes = compute::default_attributes();
-    const Flags scale = Flags::use_scale | Flags::use_shift;
-    const auto forward_of = [&](const Desc& data, Flags flags) {
-      const Forward::desc desc(dnnl::prop_kind::forward_training, data, eps, flags);
-      return Forward::primitive_desc(desc, attributes, machine.engine(), true);
+    const auto forward_of = [&](const Desc& data, bool given_statistics) {
+      return compute::batch_norm_forward(machine.engine(), data, eps, given_statistics);
     };
     const Desc as_it_comes = in[0].layout.plain() ? machine.desc(Meta::plain(as_image)) : machine.desc(in[0]);
-    const Desc blocks = blocked_image(dims_of(as_image));
-    const Flags flags = training ? scale : scale | Flags::use_global_stats;
+    const Desc blocks = compute::blocked_image(dims_of(as_image));
     const bool small = in[0].bytes < kBlockFromBytes || !image;
-    const auto forward = best_of<Forward::primitive_desc>({
-        [&] { return forward_of(as_it_comes, flags); },
-        [&] { return small ? Forward::primitive_desc() : forward_of(blocks, flags); },
+    const auto forward = best_of<Forward>({
+        [&] { return forward_of(as_it_comes, !training); },
+        [&] { return small ? Forward() : forward_of(blocks, !training); },
     });
     if (!forward) prep.fail("no kernel for input " + x.to_string());
 
@@ -88,12 +85,12 @@ struct BatchNorm {
     auto state = std::make_shared<BatchNormState>();
     state->data = forward.src_desc();
     state->channels = x[1];
-    state->forward = kernel_maker<Forward>(key + "forward", forward);
+    state->forward = kernel_maker(key + "forward", forward);
     std::int64_t scratch = state->forward.scratch;
     if (training) {
-      const auto replay = forward_of(state->data, scale | Flags::use_global_stats);
+      const auto replay = forward_of(state->data, true);
       if (!replay) prep.fail("no kernel for input " + x.to_string());
-      state->replay = kernel_maker<Forward>(key + "replay", replay);
+      state->replay = kernel_maker(key + "replay", replay);
       scratch = std::max(scratch, state->replay.scratch);
     }
 
@@ -108,10 +105,9 @@ struct BatchNorm {
     const double count = as_double(x.numel());
     out.work = {(training ? 8.0 : 4.0) * count, (training ? 4.0 : 2.0) * as_double(y.bytes)};
     if (needs[0] || needs[1] || needs[2]) {
-      const Backward::desc desc(dnnl::prop_kind::backward, state->data, state->data, eps, flags);
-      const Backward::primitive_desc backward(desc, attributes, machine.engine(), forward, true);
+      const Backward backward = compute::batch_norm_backward(machine.engine(), state->data, eps, !training, forward);
       if (!backward) prep.fail("no kernel for the gradient of input " + x.to_string());
-      state->backward = kernel_maker<Backward>(key + "backward", backward);
+      state->backward = kernel_maker(key + "backward", backward);
       Part part;
       part.scratch = state->backward.scratch;
       const auto want = [&](int input, int& place, const Meta& meta) {
@@ -246,17 +242,34 @@ std::vector<Sample> batch_norm_update_samples() { return BatchNormUpdate::sample
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
                   const Tensor& running_variance, const BatchNormOptions& options, SourceLocation where) {
-  const ops::BatchNorm op{options.training, options.eps};
-  if (!options.training) return apply(op, {x, gamma, beta, running_mean, running_variance}, where);
+  const Shape& shape = x.shape(where);
+  if (shape.rank() == 3) {
+    const Tensor image = reshape(x, {shape[0], shape[1], 1, shape[2]}, where);
+    return reshape(batch_norm(image, gamma, beta, running_mean, running_variance, options, where), shape, where);
+  }
+  if (running_mean.defined() != running_variance.defined()) {
+    throw Error("[batch_norm] running_mean and running_variance are both given, or neither (at " + to_string(where) +
+                ")");
+  }
+  const auto vector_of = [&](const Tensor& given, float otherwise) {
+    return given.defined() ? given : full({shape.rank() > 1 ? shape[1] : 0}, otherwise, where);
+  };
+  const Tensor g = vector_of(gamma, 1);
+  const Tensor b = vector_of(beta, 0);
+  const bool of_batch = options.training || !running_mean.defined();
+  const ops::BatchNorm op{of_batch, options.eps};
+  if (!of_batch) return apply(op, {x, g, b, running_mean, running_variance}, where);
   if (!(options.momentum >= 0 && options.momentum <= 1)) {
     throw Error("[batch_norm] momentum is " + std::to_string(options.momentum) + "; it must lie in [0, 1] (at " +
                 to_string(where) + ")");
   }
-  const Tensor inputs[] = {x, gamma, beta};
+  const Tensor inputs[] = {x, g, b};
   const std::vector<Tensor> outputs = apply_all(any_op(op), inputs, where);
-  const std::int64_t count = x.numel(where) / x.size(1, where);
-  const Tensor statistics[] = {outputs[1], outputs[2], running_mean, running_variance};
-  apply_all(any_op(ops::BatchNormUpdate{options.momentum, count}), statistics, where);
+  if (running_mean.defined()) {
+    const std::int64_t count = x.numel(where) / shape[1];
+    const Tensor statistics[] = {outputs[1], outputs[2], running_mean, running_variance};
+    apply_all(any_op(ops::BatchNormUpdate{options.momentum, count}), statistics, where);
+  }
   return outputs[0];
 }
 

@@ -37,6 +37,12 @@ void select(std::int64_t n, const std::uint32_t* words, std::uint32_t threshold,
   if (i < n) store_part(d, chosen(i, load_part(d, x + i, n - i)), y + i, n - i);
 }
 
+void scale(std::int64_t n, float factor, const float* x, float* y) {
+  const auto s = hn::Set(Wide(), factor);
+  map(
+      n, y, [&](auto v) HWY_ATTR { return hn::Mul(v, s); }, x);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace tidemark::ops
 HWY_AFTER_NAMESPACE();
@@ -47,6 +53,20 @@ namespace ops {
 namespace {
 
 HWY_EXPORT(select);
+HWY_EXPORT(scale);
+
+// What a word decides: with p = 1 the largest word is not below any threshold, and the scale drops it too.
+struct Keep {
+  explicit Keep(float p)
+      : threshold(static_cast<std::uint32_t>(std::min(static_cast<double>(p) * 0x1p32, 0x1p32 - 1))),
+        scale(p < 1 ? 1.0f / (1.0f - p) : 0.0f) {}
+  std::uint32_t threshold;
+  float scale;
+};
+
+void require_probability(const Prep& prep, float p) {
+  prep.require(p >= 0 && p <= 1, "p is " + std::to_string(p) + "; it must lie in [0, 1]");
+}
 
 struct Dropout {
   static constexpr std::string_view name = "dropout";
@@ -56,7 +76,7 @@ struct Dropout {
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "x", in[0]);
-    prep.require(p >= 0 && p <= 1, "p is " + std::to_string(p) + "; it must lie in [0, 1]");
+    require_probability(prep, p);
     const double n = as_double(raw_floats(in[0]));
     Prepared out;
     out.outputs = {in[0]};
@@ -88,9 +108,7 @@ struct Dropout {
 
  private:
   void run(const Ctx& ctx, const Buf& from, const Buf& to) const {
-    // With p = 1 the largest word is not below any threshold: the scale drops it too.
-    const auto threshold = static_cast<std::uint32_t>(std::min(static_cast<double>(p) * 0x1p32, 0x1p32 - 1));
-    const float scale = p < 1 ? 1.0f / (1.0f - p) : 0.0f;
+    const Keep keep(p);
     const compute::PhiloxKey key = compute::philox_key(ctx.rng());
     for_elements(ctx, raw_floats(*from.meta), 32, [&](std::int64_t begin, std::int64_t end) {
       constexpr std::int64_t kPiece = 1024;  // whole vectors
@@ -98,7 +116,73 @@ struct Dropout {
       for (std::int64_t first = begin; first < end; first += kPiece) {
         const std::int64_t count = std::min(kPiece, end - first);
         compute::random_words(key, first, first + count, words);
-        HWY_DYNAMIC_DISPATCH(select)(count, words, threshold, scale, from.as<>() + first, to.as<>() + first);
+        HWY_DYNAMIC_DISPATCH(select)(count, words, keep.threshold, keep.scale, from.as<>() + first, to.as<>() + first);
+      }
+    });
+  }
+};
+
+// Whole rows are kept or dropped: all that follows the first `leading` dimensions. Word i decides about row i.
+struct DropoutRows {
+  static constexpr std::string_view name = "dropout_rows";
+  float p = 0.5f;
+  int leading = 1;
+
+  void describe(Attributes& a) const {
+    a("p", p);
+    a("leading", leading);
+  }
+
+  Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
+    require_f32(prep, "x", in[0]);
+    require_probability(prep, p);
+    const Shape& x = in[0].shape;
+    prep.require(x.rank() >= leading, "x " + x.to_string() + " must have at least " + std::to_string(leading) +
+                                          (leading == 1 ? " dimension" : " dimensions"));
+    const Meta plain = Meta::plain(x);
+    const double n = as_double(x.numel());
+    Prepared out;
+    out.outputs = {plain};
+    out.input_layouts = {kPlain};
+    out.work = {n, 8 * n};
+    out.overwrites = {{0, 0}};
+    out.random = true;
+    if (needs[0]) {
+      Part part;
+      part.inputs = {0};
+      part.gx = {plain};
+      part.gy = {{0, kPlain}};
+      part.work = out.work;
+      part.overwrites = {{0, 0}};
+      out.parts.push_back(std::move(part));
+    }
+    return out;
+  }
+
+  void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const { run(ctx, in[0], out[0]); }
+  void backward(Ctx& ctx, int, std::span<const Buf>, std::span<const Buf> gy, std::span<const Buf> gx) const {
+    run(ctx, gy[0], gx[0]);
+  }
+
+  static std::vector<Sample> samples() {
+    return {{"channels", {{{3, 5, 4, 7}}}, any_op(DropoutRows{0.5f, 2})},
+            {"images", {{{9, 2, 3}}}, any_op(DropoutRows{0.3f, 1})},
+            {"all", {{{4, 6}}}, any_op(DropoutRows{1.0f, 1})}};
+  }
+
+ private:
+  void run(const Ctx& ctx, const Buf& from, const Buf& to) const {
+    std::int64_t rows = 1;
+    for (int d = 0; d < leading; ++d) rows *= from.shape()[d];
+    const std::int64_t width = rows > 0 ? from.numel() / rows : 0;
+    const Keep keep(p);
+    const compute::PhiloxKey key = compute::philox_key(ctx.rng());
+    for_range(ctx, rows, 8 * width, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        std::uint32_t word;
+        compute::random_words(key, row, row + 1, &word);
+        HWY_DYNAMIC_DISPATCH(scale)
+        (width, word < keep.threshold ? 0.0f : keep.scale, from.as<>() + row * width, to.as<>() + row * width);
       }
     });
   }
@@ -107,12 +191,23 @@ struct Dropout {
 }  // namespace
 
 std::vector<Sample> dropout_samples() { return Dropout::samples(); }
+std::vector<Sample> dropout_rows_samples() { return DropoutRows::samples(); }
 
 }  // namespace ops
 
 Tensor dropout(const Tensor& x, const DropoutOptions& options, SourceLocation where) {
   if (!options.training) return x;
   return apply(ops::Dropout{options.p}, {x}, where);
+}
+
+Tensor dropout2d(const Tensor& x, const DropoutOptions& options, SourceLocation where) {
+  if (!options.training) return x;
+  return apply(ops::DropoutRows{options.p, 2}, {x}, where);
+}
+
+Tensor drop_path(const Tensor& x, const DropoutOptions& options, SourceLocation where) {
+  if (!options.training) return x;
+  return apply(ops::DropoutRows{options.p, 1}, {x}, where);
 }
 
 }  // namespace tidemark

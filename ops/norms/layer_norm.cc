@@ -8,6 +8,7 @@
 #include "ops/simd-inl.h"
 #include "ops/sums.h"
 #include "ops/table.h"
+#include "tidemark/ops/shapes.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
@@ -125,9 +126,9 @@ void combine(std::int64_t rows, std::int64_t width, const float* from, std::int6
 
 struct LayerNorm {
   static constexpr std::string_view name = "layer_norm";
-  LayerNormOptions options;
+  float eps = 1e-5f;
 
-  void describe(Attributes& a) const { a("eps", options.eps); }
+  void describe(Attributes& a) const { a("eps", eps); }
 
   // The one gradient part's wishes.
   struct State {
@@ -138,7 +139,7 @@ struct LayerNorm {
   };
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
-    require_eps(prep, options.eps);
+    require_eps(prep, eps);
     for (std::size_t i = 0; i < 3; ++i) require_f32(prep, i == 0 ? "x" : i == 1 ? "gamma" : "beta", in[i]);
     const Shape& shape = in[0].shape;
     const bool fits = shape.rank() > 0 && shape[-1] > 0 && in[1].shape == Shape{shape[-1]};
@@ -183,8 +184,8 @@ struct LayerNorm {
     const std::int64_t width = in[1].numel();
     for_range(ctx, out[1].numel(), 16 * width, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(layer_norm_forward)
-      (end - begin, width, options.eps, in[0].as<>() + begin * width, in[1].as<>(), in[2].as<>(),
-       out[0].as<>() + begin * width, out[1].as<>() + begin, out[2].as<>() + begin);
+      (end - begin, width, eps, in[0].as<>() + begin * width, in[1].as<>(), in[2].as<>(), out[0].as<>() + begin * width,
+       out[1].as<>() + begin, out[2].as<>() + begin);
     });
   }
 
@@ -230,7 +231,7 @@ struct LayerNorm {
 
   static std::vector<Sample> samples() {
     return {{"rows", {{{3, 5, 24}}, {{24}}, {{24}}}, any_op(LayerNorm{})},
-            {"odd", {{{70, 19}}, {{19}}, {{19}}}, any_op(LayerNorm{{.eps = 1e-3f}})}};
+            {"odd", {{{70, 19}}, {{19}}, {{19}}}, any_op(LayerNorm{1e-3f})}};
   }
 
  private:
@@ -260,7 +261,28 @@ std::vector<Sample> layer_norm_samples() { return LayerNorm::samples(); }
 
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const LayerNormOptions& options,
                   SourceLocation where) {
-  return apply(ops::LayerNorm{options}, {x, gamma, beta}, where);
+  const Shape& shape = x.shape(where);
+  const int first = shape.rank() - options.dims;
+  if (options.dims < 1 || first < 0) {
+    throw ShapeError("[layer_norm] x is " + shape.to_string() + "; dims is " + std::to_string(options.dims) +
+                     ", which must lie between 1 and its rank (at " + to_string(where) + ")");
+  }
+  const Shape normalized(shape.dims().subspan(static_cast<std::size_t>(first)));
+  const auto vector_of = [&](const char* name, const Tensor& given, float otherwise) {
+    if (!given.defined()) return full({normalized.numel()}, otherwise, where);
+    if (given.shape(where) != normalized) {
+      throw ShapeError(std::string("[layer_norm] ") + name + " is " + given.shape(where).to_string() + "; for x " +
+                       shape.to_string() + " it must be " + normalized.to_string() + " (at " + to_string(where) + ")");
+    }
+    return options.dims == 1 ? given : reshape(given, {normalized.numel()}, where);
+  };
+  const Tensor g = vector_of("gamma", gamma, 1);
+  const Tensor b = vector_of("beta", beta, 0);
+  const ops::LayerNorm op{options.eps};
+  if (options.dims == 1) return apply(op, {x, g, b}, where);
+  std::vector<std::int64_t> rows(shape.dims().begin(), shape.dims().begin() + first);
+  rows.push_back(normalized.numel());
+  return reshape(apply(op, {reshape(x, Shape(rows), where), g, b}, where), shape, where);
 }
 
 }  // namespace tidemark

@@ -84,7 +84,7 @@ TEST_F(NnTest, SequentialTakesLayersModulesStructsAndFunctions) {
   EXPECT_EQ(net.size(), 4u);
   EXPECT_THAT(names(net.parameters()),
               ElementsAre("0.inner.weight", "1.weight", "1.bias", "3.0.weight", "3.0.bias", "3.1.weight", "3.1.bias"));
-  EXPECT_THAT(names(net.state()), ElementsAre("3.1.running_mean", "3.1.running_variance"));
+  EXPECT_THAT(names(net.state()), ElementsAre("3.1.running_mean", "3.1.running_var"));
   EXPECT_EQ(net(normal({5, 4}, 0, 1)).shape(), Shape({5, 2}));
 }
 

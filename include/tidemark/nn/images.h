@@ -1,6 +1,7 @@
 // Convolution and pooling.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "tidemark/nn/module.h"
@@ -17,6 +18,7 @@ struct Conv2dOptions {
   int dilation = 1;
   int groups = 1;
   bool bias = true;
+  bool same_padding = false;  // the output has the size of the input
 };
 class Conv2d : public Module {
  public:
@@ -29,6 +31,58 @@ class Conv2d : public Module {
 
  private:
   tidemark::Conv2dOptions options_;
+};
+
+using Conv1dOptions = Conv2dOptions;
+class Conv1d : public Module {
+ public:
+  explicit Conv1d(const Conv1dOptions& options, SourceLocation where = SourceLocation::current());
+  void visit(Visitor& visitor) override;
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+  Tensor weight;  // [out, in / groups, kernel]
+  Tensor bias;    // [out], or undefined
+
+ private:
+  tidemark::Conv1dOptions options_;
+};
+
+struct ConvTranspose2dOptions {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  int kernel = 2;
+  int stride = 1;
+  int padding = 0;
+  int output_padding = 0;
+  int dilation = 1;
+  int groups = 1;
+  bool bias = true;
+};
+class ConvTranspose2d : public Module {
+ public:
+  explicit ConvTranspose2d(const ConvTranspose2dOptions& options, SourceLocation where = SourceLocation::current());
+  void visit(Visitor& visitor) override;
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+  Tensor weight;  // [in, out / groups, kernel, kernel]
+  Tensor bias;    // [out], or undefined
+
+ private:
+  tidemark::ConvTranspose2dOptions options_;
+};
+
+using ConvTranspose1dOptions = ConvTranspose2dOptions;
+class ConvTranspose1d : public Module {
+ public:
+  explicit ConvTranspose1d(const ConvTranspose1dOptions& options, SourceLocation where = SourceLocation::current());
+  void visit(Visitor& visitor) override;
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+  Tensor weight;  // [in, out / groups, kernel]
+  Tensor bias;    // [out], or undefined
+
+ private:
+  tidemark::ConvTranspose1dOptions options_;
 };
 
 struct MaxPool2dOptions {
@@ -44,6 +98,44 @@ class MaxPool2d : public Module {
 
  private:
   tidemark::MaxPool2dOptions options_;
+};
+
+// Layers of no parameters, whose options are those of the op of the same name.
+#define TIDEMARK_POOL_LAYER(Layer)                                                              \
+  class Layer : public Module {                                                                 \
+   public:                                                                                      \
+    explicit Layer(const tidemark::Layer##Options& options = {}) : options_(options) {}         \
+    void visit(Visitor&) override {}                                                            \
+    Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const; \
+                                                                                                \
+   private:                                                                                     \
+    tidemark::Layer##Options options_;                                                          \
+  };
+TIDEMARK_POOL_LAYER(AvgPool2d)
+TIDEMARK_POOL_LAYER(AvgPool1d)
+TIDEMARK_POOL_LAYER(MaxPool1d)
+TIDEMARK_POOL_LAYER(Upsample)
+#undef TIDEMARK_POOL_LAYER
+
+// To images of this height and width; {1, 1} is the global average.
+class AdaptiveAvgPool2d : public Module {
+ public:
+  explicit AdaptiveAvgPool2d(std::array<std::int64_t, 2> size) : size_(size) {}
+  void visit(Visitor&) override {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+ private:
+  std::array<std::int64_t, 2> size_;
+};
+
+class AdaptiveMaxPool2d : public Module {
+ public:
+  explicit AdaptiveMaxPool2d(std::array<std::int64_t, 2> size) : size_(size) {}
+  void visit(Visitor&) override {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+ private:
+  std::array<std::int64_t, 2> size_;
 };
 
 }  // namespace tidemark::nn
