@@ -41,21 +41,12 @@ struct Tanh {
   V slope_of_y(V y) const { return hn::NegMulAdd(y, y, set(1)); }
 };
 
-// x sigmoid(x). Where the other factor is 0, x counts as a finite number: infinity times 0 would be a NaN.
 struct Silu {
   static constexpr std::string_view name = "silu";
   static constexpr double flops = 25;
   static constexpr double slope_flops = 30;
-  V value(V x) const { return hn::Mul(at_least(Wide(), -200, x), sigmoid(Wide(), x)); }
-  V slope_of_x(V x) const {
-    const V near = clamp(Wide(), -200, 200, x);
-    const V e = exp(Wide(), hn::Neg(hn::Abs(near)));
-    const V large = hn::Div(set(1), hn::Add(set(1), e));  // sigmoid(|x|)
-    const V small = hn::Mul(e, large);                    // sigmoid(-|x|)
-    const M below = hn::Lt(near, set(0));
-    const V gate = hn::IfThenElse(below, small, large);
-    return hn::Mul(gate, hn::MulAdd(near, hn::IfThenElse(below, large, small), set(1)));
-  }
+  V value(V x) const { return silu(Wide(), x); }
+  V slope_of_x(V x) const { return silu_slope(Wide(), x); }
 };
 
 // x Phi(x), where Phi is the normal distribution. Far from zero x counts as finite, as for silu.

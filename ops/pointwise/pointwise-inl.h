@@ -11,8 +11,9 @@
 //
 // Its slope is one of slope_of_x(x), slope_of_y(y), slope_of_xy(x, y), or slope() where it is constant; what backward
 // saves and what may be overwritten follow from which. A slope is a vector that the gradient is multiplied with, a mask
-// outside of which the gradient is zero, or Over{v}: the gradient is divided by v. Optional: `flops` and `slope_flops`
-// (operations of one element, 1 where absent) and `positive = true` (samples are drawn above zero).
+// outside of which the gradient is zero whatever it was, Within{mask, v}: both, or Over{v}: the gradient is divided by
+// v. Optional: `flops` and `slope_flops` (operations of one element, 1 where absent) and `positive = true` (samples are
+// drawn above zero).
 //
 // A formula of two operands has value(a, b) and two slopes, slope_a and slope_b: a constant float, or a function of the
 // other operand, or one of (a, b). Its functions are templates, since sums run on vectors of another width.
@@ -51,6 +52,12 @@ struct Over {
   Vector divisor;
 };
 
+template <class Vector>
+struct Within {
+  hn::Mask<hn::DFromV<Vector>> inside;
+  Vector slope;
+};
+
 // The gradient times a slope.
 template <class Vector>
 HWY_INLINE Vector times(Vector g, Vector slope) {
@@ -63,6 +70,10 @@ HWY_INLINE Vector times(Vector g, hn::Mask<hn::DFromV<Vector>> slope) {
 template <class Vector>
 HWY_INLINE Vector times(Vector g, Over<Vector> slope) {
   return hn::Div(g, slope.divisor);
+}
+template <class Vector>
+HWY_INLINE Vector times(Vector g, Within<Vector> slope) {
+  return hn::IfThenElseZero(slope.inside, hn::Mul(g, slope.slope));
 }
 
 // sum + the gradient times a slope.

@@ -317,7 +317,11 @@ std::vector<Array> draw_inputs(const Sample& sample, std::uint64_t seed) {
     Array array = input.dtype == f32 ? draw_normal(input.shape, random()) : Array::of(input.shape, input.dtype);
     if (input.fill == Fill::kIndices) {
       std::uniform_int_distribution<std::int32_t> index(0, static_cast<std::int32_t>(input.below) - 1);
-      for (std::int32_t& value : array.as<std::int32_t>()) value = index(random);
+      if (input.dtype == u8) {
+        for (std::uint8_t& value : array.as<std::uint8_t>()) value = static_cast<std::uint8_t>(index(random));
+      } else {
+        for (std::int32_t& value : array.as<std::int32_t>()) value = index(random);
+      }
     } else if (input.fill == Fill::kPositive) {
       for (float& value : array.as()) value = 1 + std::fabs(value);
     } else if (input.fill != Fill::kNormal) {

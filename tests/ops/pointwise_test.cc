@@ -79,6 +79,34 @@ const Accuracy kAccuracies[] = {
        const double phi = std::erfc(-x / std::sqrt(2.0)) / 2;
        return std::isinf(x) ? phi : phi + x * std::exp(-x * x / 2) * 0.3989422804014327;
      }},
+    {"expm1", 3, 0, [](double x) { return std::expm1(x); }, 0, nullptr},
+    {"log1p", 3, 0, [](double x) { return std::log1p(x); }, 0, nullptr},
+    {"log2", 2, 0, [](double x) { return std::log2(x); }, 0, nullptr},
+    {"rsqrt", 1.5, 0, [](double x) { return 1 / std::sqrt(x); }, 0, nullptr},
+    {"erf", 2.5, 0, [](double x) { return std::erf(x); }, 2e-7,
+     [](double x) { return 1.1283791670955126 * std::exp(-x * x); }},
+    {"sin", 1, 0, [](double x) { return std::sin(x); }, 2e-7,
+     [](double x) { return std::isinf(x) ? kNan : std::cos(x); }},
+    {"cos", 1, 0, [](double x) { return std::cos(x); }, 2e-7,
+     [](double x) { return std::isinf(x) ? kNan : -std::sin(x); }},
+    {"log_sigmoid", 3, 0, [](double x) { return x < 0 ? x - std::log1p(std::exp(x)) : -std::log1p(std::exp(-x)); },
+     2e-7, [](double x) { return exact_sigmoid(-x); }},
+    {"softplus", 3, 0, [](double x) { return x > 20 ? x : std::log1p(std::exp(x)); }, 2e-7,
+     [](double x) { return x > 20 ? 1 : exact_sigmoid(x); }},
+    {"mish", 4, 1e-35, [](double x) { return std::isinf(x) && x < 0 ? -0.0 : x * std::tanh(std::log1p(std::exp(x))); },
+     4e-7,
+     [](double x) {
+       const double t = std::tanh(std::log1p(std::exp(x)));
+       return std::isinf(x) ? t : t + x * exact_sigmoid(x) * (1 - t * t);
+     }},
+    {"elu", 3, 0, [](double x) { return x > 0 ? x : std::expm1(x); }, 2e-7,
+     [](double x) { return x > 0 ? 1 : std::exp(x); }},
+    {"selu", 4, 0, [](double x) { return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * std::expm1(x)); }, 0,
+     nullptr},
+    {"softsign", 1.5, 0, [](double x) { return std::isinf(x) ? std::copysign(1.0, x) : x / (1 + std::fabs(x)); }, 3e-7,
+     [](double x) { return std::pow(1 + std::fabs(x), -2); }},
+    {"pow_by_number", 1, 0, [](double x) { return x * x * x; }, 0, nullptr},
+    {"pow_of_number", 1, 0, [](double x) { return std::exp2(x); }, 0, nullptr},
 };
 
 // One float in so many, over all of them, the special ones included.
@@ -125,7 +153,8 @@ struct Special {
   std::vector<float> slope;  // times 1
 };
 
-// PyTorch's values, but for gelu and silu at the infinities, where it has NaNs, and for huge arguments of gelu_tanh.
+// PyTorch's values, but for gelu, silu, mish, hardswish and softsign at the infinities, where it has NaNs, and for huge
+// arguments of gelu_tanh.
 TEST(Pointwise, SpecialValues) {
   const std::vector<float> ends = {kNan, kInf, -kInf, 0.0f, -0.0f};
   const std::vector<Special> cases = {
@@ -152,6 +181,41 @@ TEST(Pointwise, SpecialValues) {
       {"div_by_number", ends, {kNan, kInf, -kInf, 0, -0.0f}, {1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 1 / 3.0f}},
       {"div_of_number", ends, {kNan, 0, -0.0f, kInf, -kInf}, {kNan, -0.0f, -0.0f, -kInf, -kInf}},
       {"affine", ends, {kNan, kInf, -kInf, -0.75f, -0.75f}, {2.5f, 2.5f, 2.5f, 2.5f, 2.5f}},
+      {"expm1", ends, {kNan, kInf, -1, 0, -0.0f}, {kNan, kInf, 0, 1, 1}},
+      {"log1p", ends, {kNan, kInf, kNan, 0, -0.0f}, {kNan, 0, -0.0f, 1, 1}},
+      {"log1p", {-1, -2}, {-kInf, kNan}, {kInf, -1}},
+      {"log2", ends, {kNan, kInf, kNan, -kInf, -kInf}, {kNan, 0, -0.0f, kInf, -kInf}},
+      {"log2", {8, 0x1p-149f}, {3, -149}, {1 / (8 * 0.6931471805599453f), kInf}},
+      {"rsqrt", ends, {kNan, 0, kNan, kInf, -kInf}, {kNan, -0.0f, kNan, -kInf, kInf}},
+      {"sin", ends, {kNan, kNan, kNan, 0, -0.0f}, {kNan, kNan, kNan, 1, 1}},
+      {"cos", ends, {kNan, kNan, kNan, 1, 1}, {kNan, kNan, kNan, -0.0f, 0}},
+      {"erf", ends, {kNan, 1, -1, 0, -0.0f}, {kNan, 0, 0, 1.1283791670955126f, 1.1283791670955126f}},
+      {"sign", ends, {0, 1, -1, 0, 0}, {0, 0, 0, 0, 0}},
+      {"floor", ends, {kNan, kInf, -kInf, 0, -0.0f}, {0, 0, 0, 0, 0}},
+      {"floor", {-0.5f, 2.5f, -2.5f, 8388609, 3e38f}, {-1, 2, -3, 8388609, 3e38f}, {0, 0, 0, 0, 0}},
+      {"ceil", {kNan, kInf, -0.5f, 2.5f, -2.5f}, {kNan, kInf, -0.0f, 3, -2}, {0, 0, 0, 0, 0}},
+      {"round", {kNan, -kInf, 0.5f, 1.5f, 2.5f, -0.5f}, {kNan, -kInf, 0, 2, 2, -0.0f}, {0, 0, 0, 0, 0, 0}},
+      {"trunc", {kNan, kInf, -0.5f, 2.5f, -2.5f}, {kNan, kInf, -0.0f, 2, -2}, {0, 0, 0, 0, 0}},
+      {"log_sigmoid", ends, {kNan, -0.0f, -kInf, -0.6931472f, -0.6931472f}, {kNan, 0, 1, 0.5f, 0.5f}},
+      {"softplus", ends, {kNan, kInf, 0, 0.6931472f, 0.6931472f}, {kNan, 1, 0, 0.5f, 0.5f}},
+      {"mish", ends, {kNan, kInf, -0.0f, 0, -0.0f}, {kNan, 1, 0, 0.6f, 0.6f}},
+      {"elu", ends, {kNan, kInf, -1, 0, -0.0f}, {1, 1, 0, 1, 1}},
+      {"selu",
+       ends,
+       {kNan, kInf, -1.7580993408473766f, 0, -0.0f},
+       {1.0507009873554805f, 1.0507009873554805f, 0, 1.7580993408473766f, 1.7580993408473766f}},
+      {"celu", ends, {kNan, kInf, -1, 0, -0.0f}, {1, 1, 0, 1, 1}},
+      {"relu6", ends, {kNan, 6, 0, 0, -0.0f}, {1, 0, 0, 0, 0}},
+      {"relu6", {6, 3, -1}, {6, 3, 0}, {0, 1, 0}},
+      {"hardtanh", ends, {kNan, 1, -1, 0, -0.0f}, {1, 0, 0, 1, 1}},
+      {"hardtanh", {1, -1}, {1, -1}, {0, 0}},
+      {"clamp", ends, {kNan, 1, -1, 0, -0.0f}, {0, 0, 0, 1, 1}},
+      {"clamp", {1, -1}, {1, -1}, {1, 1}},
+      {"hardswish", ends, {kNan, kInf, -0.0f, 0, -0.0f}, {1, 1, 0, 0.5f, 0.5f}},
+      {"hardswish", {3, -3, 4, -4}, {3, -0.0f, 4, -0.0f}, {1.5f, -0.5f, 1, 0}},
+      {"hardsigmoid", ends, {kNan, 1, 0, 0.5f, 0.5f}, {0, 0, 0, 1 / 6.0f, 1 / 6.0f}},
+      {"hardsigmoid", {3, -3}, {1, 0}, {0, 0}},
+      {"softsign", ends, {kNan, 1, -1, 0, -0.0f}, {kNan, 0, 0, 1, 1}},
   };
   const auto same = [](float a, float b) {
     return std::isnan(b) ? std::isnan(a) : a == b && std::signbit(a) == std::signbit(b);
@@ -192,6 +256,68 @@ TEST(Pointwise, DivisionOfSpecialValues) {
   }
 }
 
+TEST(Pointwise, LargerAndSmallerOfSpecialValues) {
+  const Array a = array({kNan, 1, kNan, kInf, 0, 2, -kInf});
+  const Array b = array({1, kNan, kNan, kInf, -0.0f, 1, kInf});
+  const std::vector<float> largest = {kNan, kNan, kNan, kInf, 0, 2, kInf};
+  const std::vector<float> smallest = {kNan, kNan, kNan, kInf, 0, 1, -kInf};
+  const std::vector<float> share = {1, 1, 1, 0.5f, 0.5f, 1, 0};
+  Harness harness(2);
+  const Array ones = array(std::vector<float>(share.size(), 1.0f));
+  for_each_target([&](const std::string& target) {
+    const Outcome most = harness.run(*op_of("maximum", "equal"), std::vector{a, b}, Needs(3), std::vector{ones});
+    const Outcome least = harness.run(*op_of("minimum", "equal"), std::vector{a, b}, Needs(3), std::vector{ones});
+    for (std::size_t i = 0; i < share.size(); ++i) {
+      EXPECT_EQ(ulps(most.first.as()[i], largest[i]), 0) << i << ", " << target;
+      EXPECT_EQ(ulps(least.first.as()[i], smallest[i]), 0) << i << ", " << target;
+      const float other = share[i] == 1 && i > 2 ? 0 : share[i] == 0 ? 1 : share[i];
+      EXPECT_EQ(most.gradients[0]->as()[i], share[i]) << i << ", " << target;
+      EXPECT_EQ(most.gradients[1]->as()[i], other) << i << ", " << target;
+      EXPECT_EQ(least.gradients[0]->as()[i], other) << i << ", " << target;
+      EXPECT_EQ(least.gradients[1]->as()[i], share[i]) << i << ", " << target;
+    }
+  });
+}
+
+// All pairs of special and of ordinary numbers against the C library in double precision, gradients by PyTorch's rules.
+TEST(Pointwise, PowersOfSpecialValues) {
+  std::vector<float> numbers = {kNan,  kInf, -kInf, 0,     -0.0f,  1,     -1,    2,     -2,        0.5f,      -0.5f,
+                                3,     -3,   1.5f,  -1.5f, 1e-30f, 1e30f, 0.99f, 1.01f, 0x1p-149f, 16777215,  -16777215,
+                                1e10f, 127,  -149,  150,   0.1f,   33.3f, -7,    1e-5f, 3.4e38f,   1.0000001f};
+  std::vector<float> bases;
+  std::vector<float> exponents;
+  for (const float a : numbers) {
+    for (const float b : numbers) bases.push_back(a), exponents.push_back(b);
+  }
+  const Array ones = array(std::vector<float>(bases.size(), 1.0f));
+  const auto near = [](float actual, double exact) {
+    const auto rounded = static_cast<float>(exact);
+    if (std::isnan(rounded)) return std::isnan(actual);
+    if (std::isinf(rounded)) return actual == rounded || std::fabs(actual) > 3.4028e38f;
+    return std::fabs(double{actual} - exact) <= 1e-6 * std::fabs(exact) + 2e-45;
+  };
+  Harness harness(2);
+  for_each_target([&](const std::string& target) {
+    const Outcome outcome =
+        harness.run(*op_of("pow", "equal"), std::vector{array(bases), array(exponents)}, Needs(3), std::vector{ones});
+    for (std::size_t i = 0; i < bases.size(); ++i) {
+      const double a = bases[i];
+      const double b = exponents[i];
+      const float y = outcome.first.as()[i];
+      const float ga = outcome.gradients[0]->as()[i];
+      const float gb = outcome.gradients[1]->as()[i];
+      const std::string what = std::to_string(a) + " ^ " + std::to_string(b) + ", " + target;
+      EXPECT_TRUE(near(y, std::pow(a, b))) << what << " is " << y;
+      EXPECT_EQ(std::signbit(y), std::isnan(y) ? std::signbit(y) : std::signbit(std::pow(a, b))) << what;
+      // Factors that overflow or vanish by themselves are float's.
+      const auto below = static_cast<double>(static_cast<float>(std::pow(a, static_cast<float>(b) - 1.0f)));
+      EXPECT_TRUE(near(ga, b == 0 ? 0 : b * below)) << what << ", slope of the base " << ga;
+      const auto power = static_cast<double>(static_cast<float>(std::pow(a, b)));
+      EXPECT_TRUE(near(gb, a == 0 && b >= 0 ? 0 : power * std::log(a))) << what << ", slope of the exponent " << gb;
+    }
+  });
+}
+
 // What each gradient reads, and where it may be written.
 TEST(Pointwise, SavesWhatTheSlopeReads) {
   Harness harness(2);
@@ -207,13 +333,15 @@ TEST(Pointwise, SavesWhatTheSlopeReads) {
     return out.str();
   };
   const std::vector<Meta> one = {Meta::plain({6, 8})};
-  for (const char* name : {"relu", "leaky_relu", "sigmoid", "tanh", "exp", "sqrt", "reciprocal"}) {
+  for (const char* name :
+       {"relu", "leaky_relu", "sigmoid", "tanh", "exp", "sqrt", "reciprocal", "rsqrt", "pow_of_number"}) {
     EXPECT_EQ(declared(name, "matrix", one, 0), "y0 over 0 over 1 3") << name;
   }
-  for (const char* name : {"gelu", "gelu_tanh", "silu", "log", "square", "abs", "div_of_number"}) {
+  for (const char* name : {"gelu", "gelu_tanh", "silu", "log", "square", "abs", "div_of_number", "expm1", "sin", "mish",
+                           "elu", "clamp", "relu6", "hardswish", "pow_by_number"}) {
     EXPECT_EQ(declared(name, "matrix", one, 0), "x0 over 0 over 1 3") << name;
   }
-  for (const char* name : {"neg", "affine", "div_by_number"}) {
+  for (const char* name : {"neg", "affine", "div_by_number", "sign", "floor", "round"}) {
     EXPECT_EQ(declared(name, "matrix", one, 0), "over 0 2") << name;
   }
   EXPECT_EQ(declared("affine", "variant 1", one, 0), "view 2") << "x + 3";
@@ -237,8 +365,9 @@ TEST(Pointwise, PaddingStaysZero) {
   const dnnl::memory::desc desc({2, 3, 5, 4}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::nChw8c);
   const Meta blocked = harness.machine().meta(shape, desc);
   ASSERT_GT(blocked.bytes, Meta::plain(shape).bytes);
-  const std::vector<std::string> plain = {"exp",        "log",    "sqrt", "sigmoid",
-                                          "reciprocal", "affine", "div",  "div_of_number"};
+  const std::vector<std::string> plain = {
+      "exp",  "log",   "sqrt", "sigmoid",     "reciprocal", "affine",      "div",           "div_of_number",
+      "log2", "rsqrt", "cos",  "log_sigmoid", "softplus",   "hardsigmoid", "pow_of_number", "pow"};
   int kept = 0;
   for (const ops::OpEntry& entry : ops::op_table()) {
     const std::vector<Sample> samples = entry.samples();
