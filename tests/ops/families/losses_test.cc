@@ -183,7 +183,7 @@ TEST_F(Losses, SpecialElements) {
 }
 
 TEST_F(Losses, SmallOnesKeepTheirDigits) {
-  const Tensor x = tensor({-20, -60, -100}, {3});
+  const Tensor x = tensor({-20.0, -50.0, -80.0}, {3});
   for (const Floats& losses : {binary_cross_entropy_with_logits(x, zeros({3}), {{}, {}, kEach}).to_vector(),
                                soft_margin_loss(x, full({3}, -1), {kEach}).to_vector()}) {
     for (std::size_t i = 0; i < 3; ++i) {
@@ -209,7 +209,7 @@ TEST_F(Losses, IgnoredRowsCostNothing) {
   const auto classes = tensor({2, -100, 0}, {3});
   for (const bool linear : {false, true}) {
     const Tensor x = parameter(tensor(values, {3, 3}), "x");
-    const Tensor eye = tensor({1, 0, 0, 0, 1, 0, 0, 0, 1}, {3, 3}) * 1.0f;
+    const Tensor eye = tensor({1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0}, {3, 3});
     // A product would spread the NaN over its row alone, which is the ignored one.
     const Tensor loss = linear ? linear_cross_entropy(x, eye, {}, classes) : cross_entropy(x, classes);
     loss.backward();
@@ -249,7 +249,8 @@ TEST_F(Losses, LinearCrossEntropyIsBothOps) {
       std::vector<Floats> results[2];
       for (const bool fused : {false, true}) {
         std::vector<Tensor> inputs;
-        for (const Tensor& value : values) inputs.push_back(parameter(value * 1.0f, "input"));
+        for (const Tensor& value : values)
+          inputs.push_back(parameter(tensor(value.to_vector(), value.shape()), "input"));
         for (int i = 0; i < 2; ++i) {  // the second time gradients are added to
           const Tensor loss = fused ? linear_cross_entropy(inputs[0], inputs[1], inputs[2], target,
                                                            {.ignore_index = 5, .label_smoothing = smoothing})
@@ -364,14 +365,16 @@ TEST_F(Losses, CtcAtItsEnds) {
 
 TEST_F(Losses, DistancesOfEqualOnesHaveNoSlope) {
   for (const float p : {0.5f, 1.0f, 1.5f, 2.0f, 3.0f, kInf}) {
-    const Tensor a = parameter(tensor({0, 1, -2, 2, 1, 1, 1, 1}, {2, 4}) * 1.0f, "a");
-    const Tensor b = tensor({0, 0, 0, 0, 1, 1, 1, 1}, {2, 4}) * 1.0f;
+    const Tensor a = parameter(tensor({0.0, 1.0, -2.0, 2.0, 1.0, 1.0, 1.0, 1.0}, {2, 4}), "a");
+    const Tensor b = tensor({0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0}, {2, 4});
     const Tensor distance = pairwise_distance(a, b, {.p = p, .eps = 0});
     sum(distance).backward();
     const Floats gradient = a.grad().to_vector();
     EXPECT_EQ(distance.to_vector()[1], 0) << p;
     for (const std::size_t i : {0, 4, 5, 6, 7}) EXPECT_EQ(gradient[i], 0) << p << ' ' << i;
-    if (p == kInf) EXPECT_THAT(gradient, ::testing::ElementsAre(0, 0, -0.5f, 0.5f, 0, 0, 0, 0));
+    if (p == kInf) {
+      EXPECT_THAT(gradient, ::testing::ElementsAre(0, 0, -0.5f, 0.5f, 0, 0, 0, 0));
+    }
   }
   const Tensor zero = parameter(zeros({3}), "zero");
   const Tensor similarity = cosine_similarity(zero, full({3}, 1), {.dim = 0});
