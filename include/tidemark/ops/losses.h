@@ -20,8 +20,7 @@ struct LossOptions {
   LossReduction reduction = LossReduction::kMean;
 };
 
-// Classes come last here, where PyTorch has them second: logits [..., C], and one row of C for each element of the
-// loss.
+// Classes come last here, where PyTorch has them second: logits [..., C], of which each row of C is one loss.
 
 struct CrossEntropyOptions {
   Tensor weight = {};         // of each class, [C]; takes no gradient
@@ -43,11 +42,10 @@ struct LinearCrossEntropyOptions {
   float label_smoothing = 0;
   LossReduction reduction = LossReduction::kMean;
 };
-// cross_entropy(linear(x, weight, bias), classes): x [..., D], weight [V, D], bias [V] or undefined, classes (i32)
-// [...]
-// -> [] or [...]. The logits exist only in tiles of at most 6 MiB, forward and backward: for a vocabulary of 50,257 and
-// 1,024 rows they would be 196 MiB. Backward makes them once more, and all gradients from each tile, so that a step
-// takes four products where linear and cross_entropy take three.
+// cross_entropy(linear(x, weight, bias), classes) -> [] or [...]: x [..., D], weight [V, D], bias [V] or undefined,
+// classes (i32) [...]. The logits exist only in tiles of at most 6 MiB, forward and backward: for a vocabulary of
+// 50,257 and 1,024 rows they would be 196 MiB. Backward makes them once more, and all gradients from each tile, so that
+// a step takes four products where linear and cross_entropy take three.
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& classes,
                             const LinearCrossEntropyOptions& options = {},
                             SourceLocation where = SourceLocation::current());
@@ -67,8 +65,8 @@ struct MultiMarginLossOptions {
   Tensor weight = {};  // of each class, [C]; takes no gradient
   LossReduction reduction = LossReduction::kMean;
 };
-// weight[class] * sum of max(0, margin - x[class] + x[i])^p over the other classes i, over C -> [] or [...]: x [...,
-// C], classes (i32) [...]. The mean is over rows.
+// weight[class] * sum of max(0, margin - x[class] + x[i])^p over the other classes i, over C -> [] or [...]:
+// x [..., C], classes (i32) [...]. The mean is over rows.
 Tensor multi_margin_loss(const Tensor& x, const Tensor& classes, const MultiMarginLossOptions& options = {},
                          SourceLocation where = SourceLocation::current());
 
@@ -190,8 +188,8 @@ struct TripletMarginLossOptions {
   bool swap = false;  // takes the smaller of the distances of `negative` from `anchor` and from `positive`
   LossReduction reduction = LossReduction::kMean;
 };
-// max(0, margin + distance(anchor, positive) - distance(anchor, negative)), of pairwise_distance: [..., D] -> [] or
-// [...].
+// max(0, margin + distance(anchor, positive) - distance(anchor, negative)), of pairwise_distance: three times [..., D]
+// -> [] or [...].
 Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
                            const TripletMarginLossOptions& options = {},
                            SourceLocation where = SourceLocation::current());
