@@ -159,6 +159,10 @@ class Row {
         for (std::int64_t k = 0; k < count; ++k) {
           out.back()->data<std::int32_t>()[k] = static_cast<std::int32_t>(k * 7919 % input.below);
         }
+      } else if (input.fill == SampleInput::Fill::kIndices) {
+        for (std::int64_t k = 0; k < count; ++k) {
+          out.back()->data<float>()[k] = static_cast<float>(input.below) * static_cast<float>(k % 997 + 1) / 999;
+        }
       } else if (input.fill == SampleInput::Fill::kPositive) {
         for (std::int64_t k = 0; k < count; ++k) {
           out.back()->data<float>()[k] = std::abs(out.back()->data<float>()[k]) + 1;

@@ -315,7 +315,12 @@ std::vector<Array> draw_inputs(const Sample& sample, std::uint64_t seed) {
   for (const SampleInput& input : sample.inputs) {
     using Fill = SampleInput::Fill;
     Array array = input.dtype == f32 ? draw_normal(input.shape, random()) : Array::of(input.shape, input.dtype);
-    if (input.fill == Fill::kIndices) {
+    if (input.fill == Fill::kIndices && input.dtype == f32) {
+      // Real numbers from its middle, where what has poles at its ends is smooth.
+      const auto end = static_cast<float>(input.below);
+      std::uniform_real_distribution<float> number(0.4f * end, 0.6f * end);
+      for (float& value : array.as()) value = number(random);
+    } else if (input.fill == Fill::kIndices) {
       std::uniform_int_distribution<std::int32_t> index(0, static_cast<std::int32_t>(input.below) - 1);
       if (input.dtype == u8) {
         for (std::uint8_t& value : array.as<std::uint8_t>()) value = static_cast<std::uint8_t>(index(random));

@@ -77,7 +77,7 @@ TEST(Embedding, RefusesIndicesOutOfRangeBeforeWriting) {
 }
 
 TEST(CrossEntropy, RefusesClassesOutOfRangeBeforeWriting) {
-  for (const std::int32_t bad : {-100, 10}) {
+  for (const std::int32_t bad : {-1, 10}) {
     expect_refused("cross_entropy", "batch", Meta::plain({4, 10}), Meta::plain({4}, i32), false, bad,
                    std::string("class ") + std::to_string(bad) + " at position 3 is outside [0, 10)");
   }
