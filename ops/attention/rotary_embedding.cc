@@ -1,7 +1,6 @@
 // rotary_embedding: pairs of a row turned by angles that grow with its position. Cosines and sines are made once, for
 // all heads and, where they share positions, all sequences.
 #include <cmath>
-#include <cstring>
 
 #include "tidemark/ops/attention.h"
 #undef HWY_TARGET_INCLUDE
