@@ -15,6 +15,7 @@
 #pragma once
 
 #include "tidemark/nn/activations.h"
+#include "tidemark/nn/attention.h"
 #include "tidemark/nn/embedding.h"
 #include "tidemark/nn/images.h"
 #include "tidemark/nn/linear.h"
