@@ -82,7 +82,7 @@ Function cell(const Options& options) {
     Cell net(options);
     std::size_t at = 2;
     net.weights = weights_at(in, at, true);
-    return net(in[0], in[1]);
+    return reshape(net(in[0], in[1]), {-1});
   };
 }
 
