@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "tidemark/op.h"
+
 namespace tidemark::ops {
 
 // So many rows may be added up one after the other in float: their rounding stays below 1e-6 of a sum of equal signs.
@@ -14,5 +16,9 @@ void add_rows(std::int64_t count, std::int64_t columns, const float* from, std::
 
 // totals[j] += sums[j]
 void add_sums(std::int64_t columns, const float* sums, double* totals);
+
+// out[j] = or += the sum of column j over `rows` rows, `step` floats apart, in order. The team shares the columns.
+void sum_columns(const Ctx& ctx, std::int64_t rows, std::int64_t columns, const float* from, std::int64_t step,
+                 bool add, float* out);
 
 }  // namespace tidemark::ops

@@ -21,4 +21,5 @@
 #include "tidemark/nn/linear.h"
 #include "tidemark/nn/module.h"
 #include "tidemark/nn/norms.h"
+#include "tidemark/nn/recurrent.h"
 #include "tidemark/nn/sequential.h"

@@ -9,5 +9,6 @@
 #include "tidemark/ops/norms.h"
 #include "tidemark/ops/pointwise.h"
 #include "tidemark/ops/products.h"
+#include "tidemark/ops/recurrent.h"
 #include "tidemark/ops/reductions.h"
 #include "tidemark/ops/shapes.h"

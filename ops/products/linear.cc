@@ -1,6 +1,4 @@
 // linear: x W^T + b. Weights are used as they lie: a copy of them could be larger than all activations.
-#include <algorithm>
-
 #include "compute/gemm.h"
 #include "ops/kernels.h"
 #include "ops/sums.h"
@@ -17,25 +15,6 @@ struct LinearState {
   compute::Gemm forward, weight, data;
   std::vector<PartKind> parts;
 };
-
-// out[j] = or += the sum of column j. Columns are shared among threads and rows are summed in order.
-void sum_columns(const Ctx& ctx, std::int64_t rows, std::int64_t columns, const float* from, bool add, float* out) {
-  for_elements(ctx, columns, rows * size_of(f32), [&](std::int64_t begin, std::int64_t end) {
-    constexpr std::int64_t kStrip = 512;
-    for (std::int64_t first = begin; first < end; first += kStrip) {
-      const std::int64_t width = std::min(kStrip, end - first);
-      double totals[kStrip] = {};
-      for (std::int64_t row = 0; row < rows; row += kSumRows) {
-        float sums[kStrip] = {};
-        add_rows(std::min(kSumRows, rows - row), width, from + row * columns + first, columns, sums);
-        add_sums(width, sums, totals);
-      }
-      for (std::int64_t j = 0; j < width; ++j) {
-        out[first + j] = (add ? out[first + j] : 0.0f) + static_cast<float>(totals[j]);
-      }
-    }
-  });
-}
 
 }  // namespace
 
@@ -115,7 +94,7 @@ struct Linear {
         return compute::gemm(state.data, g, saved[0].as<const float>(), nullptr, target, ctx.accumulate(),
                              ctx.scratch(), ctx.threads());
       case PartKind::kBias:
-        return sum_columns(ctx, state.forward.m, state.forward.n, g, ctx.accumulate(), target);
+        return sum_columns(ctx, state.forward.m, state.forward.n, g, state.forward.n, ctx.accumulate(), target);
     }
   }
 

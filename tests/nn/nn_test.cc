@@ -237,7 +237,7 @@ TEST(ModelsTest, WrongNamesAndValuesSayWhatIsAllowed) {
         },
         ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at nn_test.cc:"))));
   };
-  expect("resnet9000", {}, "there is no model 'resnet9000'; there are: mlp, small-cnn, vgg16, gpt");
+  expect("resnet9000", {}, "there is no model 'resnet9000'; there are: mlp, small-cnn, vgg16, gpt, lstm");
   expect("mlp", {{"heads", 2}}, "there is no option 'heads'; there are: width, layers");
   expect("mlp", {{"width", 0}}, "width is 0, but must be a whole number from 1 to 1048576");
   expect("mlp", {{"width", 1.5}}, "width is 1.5, but must be a whole number");

@@ -97,7 +97,7 @@ TEST_F(CommandTest, WrongUsage) {
       {"", "a command is missing"},
       {"fly", "there is no command 'fly'"},
       {"train --speed 9", "tidemark train has no option --speed; it has: --model"},
-      {"train --model resnet9000", "--model: resnet9000 not in {mlp,small-cnn,vgg16,gpt}"},
+      {"train --model resnet9000", "--model: resnet9000 not in {mlp,small-cnn,vgg16,gpt,lstm}"},
       {"train --data imagenet", "--data is 'imagenet', but can be: synthetic, mnist:DIR, cifar10:DIR, text:FILE"},
       {"train --batch 0", "--batch: '0' is not a whole number from 1"},
       {"train --budget 12parsecs", "--budget"},
