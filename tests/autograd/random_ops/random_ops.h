@@ -67,6 +67,7 @@ struct RandomOp {
 
 // A family each, in a file of its own; random_program.cc lists them.
 std::vector<RandomOp> core_random_ops();
+std::vector<RandomOp> products_random_ops();
 std::vector<RandomOp> shapes_random_ops();
 
 }  // namespace tidemark::test
