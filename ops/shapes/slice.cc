@@ -1,7 +1,9 @@
 // slice and concat: runs of one dimension. A slice that is one run of bytes is a view.
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
-#include "ops/kernels.h"
+#include "ops/shapes/moves.h"
 #include "ops/table.h"
 #include "tidemark/ops/shapes.h"
 
@@ -9,76 +11,53 @@ namespace tidemark {
 namespace ops {
 namespace {
 
-// A dimension as seen from outside and inside: [outer, size, inner].
-struct Split {
-  std::int64_t outer = 1;
-  std::int64_t size = 0;
-  std::int64_t inner = 1;
-
-  Split(const Shape& shape, int dim) : size(shape[dim]) {
-    for (int i = 0; i < dim; ++i) outer *= shape[i];
-    for (int i = dim + 1; i < shape.rank(); ++i) inner *= shape[i];
-  }
-  std::int64_t row() const { return size * inner; }
-};
-
-// Copies `width` elements from each row of one matrix to another. Elements are moved, never looked at.
-void copy_columns(const Ctx& ctx, std::int64_t rows, std::int64_t width, const std::uint32_t* from,
-                  std::int64_t from_row, std::uint32_t* to, std::int64_t to_row) {
+// Copies `width` bytes from each row of one matrix to another.
+void copy_columns(const Ctx& ctx, std::int64_t rows, std::int64_t width, const char* from, std::int64_t from_row,
+                  char* to, std::int64_t to_row) {
   if (rows == 1) {
-    for_elements(ctx, width, 8,
-                 [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); });
-    return;
+    const auto copy = [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); };
+    return for_range(ctx, width, 2, copy, 64);
   }
-  for_range(ctx, rows, 8 * width, [&](std::int64_t begin, std::int64_t end) {
+  for_range(ctx, rows, 2 * width, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) std::copy_n(from + row * from_row, width, to + row * to_row);
   });
 }
-
-int from_front(int dim, int rank) { return dim < 0 ? dim + rank : dim; }
 
 struct Slice {
   static constexpr std::string_view name = "slice";
   int dim = 0;
   std::int64_t begin = 0;
   std::int64_t end = 0;
+  std::int64_t step = 1;
 
   void describe(Attributes& a) const {
     a("dim", dim);
     a("begin", begin);
     a("end", end);
+    a("step", step);
   }
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Meta& x = in[0];
-    const int at = from_front(dim, x.shape.rank());
-    const bool exists = at >= 0 && at < x.shape.rank() && size_of(x.dtype) == 4;
+    const bool exists = has_dim(dim, x.shape.rank());
+    const int at = exists ? from_front(dim, x.shape.rank()) : 0;
     const auto [first, last] = exists ? range(x.shape[at]) : std::pair<std::int64_t, std::int64_t>{0, -1};
     prep.require(exists && first >= 0 && first <= last && last <= x.shape[at],
                  ops::describe("x", x) + ", which has no range [" + std::to_string(begin) + ", " + std::to_string(end) +
                      ") in dimension " + std::to_string(dim));
+    prep.require(step > 0, "step is " + std::to_string(step) + "; it must be at least 1");
     const Split split(x.shape, at);
-    Prepared out;
-    out.outputs = {Meta::plain(x.shape.with(at, last - first), x.dtype)};
-    out.input_layouts = {kPlain};
-    const double bytes = as_double(out.outputs[0].bytes);
+    const std::int64_t count = last == first ? 0 : (last - first - 1) / step + 1;
+    Prepared out = prepare_move(x, x.shape.with(at, count), needs);
     // The engine places values at multiples of 64 bytes; a view elsewhere would be slower for all who read it.
     const std::int64_t offset = first * split.inner * size_of(x.dtype);
-    if (split.outer == 1 && offset % 64 == 0) {
+    const bool run = split.outer == 1 || count == split.size;
+    if (run && (step == 1 || count == split.size) && offset % 64 == 0) {
       out.view_of = 0;
       out.view_offset = offset;
-    } else {
-      out.work = {0, 2 * bytes};
+      out.work = {};
     }
-    if (needs[0]) {
-      Part part;
-      part.inputs = {0};
-      part.gx = {Meta::plain(x.shape, x.dtype)};
-      part.gy = {{0, kPlain}};
-      part.work = {0, bytes + as_double(part.gx[0].bytes)};
-      part.accumulates = true;
-      out.parts.push_back(std::move(part));
-    }
+    for (Part& part : out.parts) part.accumulates = true;
     return out;
   }
 
@@ -86,39 +65,50 @@ struct Slice {
     const int at = from_front(dim, in[0].shape().rank());
     const Split from(in[0].shape(), at);
     const Split to(out[0].shape(), at);
-    copy_columns(ctx, from.outer, to.row(), in[0].as<std::uint32_t>() + range(from.size).first * from.inner, from.row(),
-                 out[0].as<std::uint32_t>(), to.row());
+    const std::int64_t bytes = size_of(in[0].meta->dtype);
+    const char* source = in[0].as<const char>() + range(from.size).first * from.inner * bytes;
+    if (step == 1) {
+      return copy_columns(ctx, from.outer, to.row() * bytes, source, from.row() * bytes, out[0].as<char>(),
+                          to.row() * bytes);
+    }
+    move_elements(ctx, steps(from, to), bytes, source, out[0].data);
   }
 
   void backward(Ctx& ctx, int, std::span<const Buf>, std::span<const Buf> gy, std::span<const Buf> gx) const {
     const int at = from_front(dim, gx[0].shape().rank());
-    const Split from(gy[0].shape(), at);
-    const Split to(gx[0].shape(), at);
-    const std::int64_t before = range(to.size).first * to.inner;
-    for_range(ctx, to.outer, 8 * to.row(), [&](std::int64_t first, std::int64_t last) {
+    const Split from(gx[0].shape(), at);
+    const Split to(gy[0].shape(), at);
+    const std::int64_t before = range(from.size).first * from.inner;
+    if (step != 1 || ctx.accumulate()) {
+      if (!ctx.accumulate()) clear_bytes(ctx, gx[0].data, gx[0].meta->bytes);
+      std::array<MoveDim, 3> back = steps(from, to);
+      for (MoveDim& move : back) std::swap(move.from, move.to);
+      return add_elements(ctx, back, gy[0].as<>(), gx[0].as<>() + before);
+    }
+    for_range(ctx, from.outer, 8 * from.row(), [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t row = first; row < last; ++row) {
-        const float* source = gy[0].as<>() + row * from.row();
-        float* target = gx[0].as<>() + row * to.row();
-        if (ctx.accumulate()) {
-          for (std::int64_t i = 0; i < from.row(); ++i) target[before + i] += source[i];
-          continue;
-        }
+        float* target = gx[0].as<>() + row * from.row();
         std::fill_n(target, before, 0.0f);
-        std::copy_n(source, from.row(), target + before);
-        std::fill(target + before + from.row(), target + to.row(), 0.0f);
+        std::copy_n(gy[0].as<>() + row * to.row(), to.row(), target + before);
+        std::fill(target + before + to.row(), target + from.row(), 0.0f);
       }
     });
   }
 
   static std::vector<Sample> samples() {
     return {{"view", {{{20, 8}}}, any_op(Slice{0, 4, 9})},
-            {"columns", {{{3, 7, 5}}}, any_op(Slice{1, 2, -1})},
-            {"last", {{{6, 9}}}, any_op(Slice{-1, 0, 4})}};
+            {"columns", {{{3, 7, 5}}}, any_op(Slice{1, 2, 6})},
+            {"last", {{{6, 9}}}, any_op(Slice{1, 0, 4})},
+            {"third columns", {{{4, 11}}}, any_op(Slice{1, 1, 11, 3})},
+            {"odd rows", {{{6, 3, 4}}}, any_op(Slice{-3, 1, -1, 2}), {false}}};
   }
 
  private:
   std::pair<std::int64_t, std::int64_t> range(std::int64_t size) const {
     return {begin < 0 ? begin + size : begin, end < 0 ? end + size : end};
+  }
+  std::array<MoveDim, 3> steps(const Split& from, const Split& to) const {
+    return {{{to.outer, from.row(), to.row()}, {to.size, step * from.inner, to.inner}, {to.inner, 1, 1}}};
   }
 };
 
@@ -135,7 +125,7 @@ struct Concat {
     prep.require(!in.empty(), "there is nothing to concatenate");
     const Shape& first = in[0].shape;
     const int at = from_front(dim, first.rank());
-    prep.require(at >= 0 && at < first.rank() && size_of(in[0].dtype) == 4,
+    prep.require(has_dim(dim, first.rank()),
                  ops::describe("part 0", in[0]) + ", which has no dimension " + std::to_string(dim));
     std::int64_t size = 0;
     for (std::size_t i = 0; i < in.size(); ++i) {
@@ -169,11 +159,13 @@ struct Concat {
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     const int at = from_front(dim, out[0].shape().rank());
     const Split to(out[0].shape(), at);
-    std::uint32_t* target = out[0].as<std::uint32_t>();
+    const std::int64_t bytes = size_of(out[0].meta->dtype);
+    char* target = out[0].as<char>();
     for (const Buf& part : in) {
       const Split from(part.shape(), at);
-      copy_columns(ctx, from.outer, from.row(), part.as<std::uint32_t>(), from.row(), target, to.row());
-      target += from.row();
+      const std::int64_t width = from.row() * bytes;
+      copy_columns(ctx, from.outer, width, part.as<const char>(), width, target, to.row() * bytes);
+      target += width;
     }
   }
 
@@ -182,8 +174,9 @@ struct Concat {
     const Split from(gy[0].shape(), at);
     const Split to(gx[0].shape(), at);
     const std::int64_t before = ctx.state<State>()[static_cast<std::size_t>(part)] * from.inner;
-    copy_columns(ctx, from.outer, to.row(), gy[0].as<std::uint32_t>() + before, from.row(), gx[0].as<std::uint32_t>(),
-                 to.row());
+    const std::int64_t bytes = size_of(f32);
+    copy_columns(ctx, from.outer, to.row() * bytes, gy[0].as<const char>() + before * bytes, from.row() * bytes,
+                 gx[0].as<char>(), to.row() * bytes);
   }
 
   static std::vector<Sample> samples() {
@@ -201,7 +194,11 @@ std::vector<Sample> concat_samples() { return Concat::samples(); }
 }  // namespace ops
 
 Tensor slice(const Tensor& x, int dim, std::int64_t begin, std::int64_t end, SourceLocation where) {
-  return apply(ops::Slice{dim, begin, end}, {x}, where);
+  return slice(x, dim, begin, end, 1, where);
+}
+
+Tensor slice(const Tensor& x, int dim, std::int64_t begin, std::int64_t end, std::int64_t step, SourceLocation where) {
+  return apply(ops::Slice{dim, begin, end, step}, {x}, where);
 }
 
 Tensor concat(std::span<const Tensor> parts, int dim, SourceLocation where) {

@@ -70,7 +70,9 @@ std::vector<RandomOp> core_random_ops();
 std::vector<RandomOp> attention_random_ops();
 std::vector<RandomOp> losses_random_ops();
 std::vector<RandomOp> pointwise_random_ops();
+std::vector<RandomOp> products_random_ops();
 std::vector<RandomOp> recurrent_random_ops();
 std::vector<RandomOp> reductions_random_ops();
+std::vector<RandomOp> shapes_random_ops();
 
 }  // namespace tidemark::test
