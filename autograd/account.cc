@@ -1,5 +1,7 @@
 #include "autograd/account.h"
 
+#include <algorithm>
+
 namespace tidemark::detail {
 
 void Account::end_step(std::int64_t step, const memory::Arena& arena) {
@@ -17,6 +19,26 @@ void Account::end_step(std::int64_t step, const memory::Arena& arena) {
   ++steps_;
   recomputed_ops_ += current_.recomputed_ops;
   last_ = current_;
+  abandon_step();
+}
+
+void Account::follow_step(const memory::Arena& arena) {
+  const Clock::time_point now = Clock::now();
+  last_.ops += current_.ops;
+  last_.recomputed_ops += current_.recomputed_ops;
+  last_.recompute_seconds += current_.recompute_seconds;
+  last_.seconds += std::chrono::duration<double>(now - step_start_).count();
+  step_start_ = now;
+  last_.peak_bytes = std::max(last_.peak_bytes, arena.ledger().step_peak());
+  last_.reserved_bytes = std::max(last_.reserved_bytes, arena.step_reserved_peak());
+  recomputed_ops_ += current_.recomputed_ops;
+  if (last_.planned) {
+    last_plans_.cost += plans_.cost;
+    last_plans_.base_cost += plans_.base_cost;
+    last_plans_.lower_bound += plans_.lower_bound;
+    last_.planned = unplanned_ops_ == 0;
+    if (!last_.planned) --planned_steps_;
+  }
   abandon_step();
 }
 

@@ -28,6 +28,10 @@ class Account {
     plans_.lower_bound += costs.lower_bound;
   }
   void end_step(std::int64_t step, const memory::Arena& arena);
+  // A step has ended, and nothing has run since.
+  bool between_steps() const { return last_.step > 0 && current_.ops == 0; }
+  // All that has run since the last step ended belongs to it.
+  void follow_step(const memory::Arena& arena);
   bool last_was_planned() const { return last_.planned; }
   void abandon_step();
   void fill(Report& report) const;

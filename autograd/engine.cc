@@ -78,13 +78,6 @@ void Engine::end_without_memory(std::string_view what, SourceLocation where) {
   throw Error(*ended_);
 }
 
-void Engine::bury() noexcept {
-  quietly([&] {
-    if (std::exchange(any_dead_, false)) lifetimes_.bury();
-    let_go();
-  });
-}
-
 void Engine::check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Handle* handle = Access::handle(inputs[i]);
@@ -95,8 +88,6 @@ void Engine::check_owners(std::span<const Tensor> inputs, std::string_view what,
     if (handle->engine != this) fail("belongs to another session, or to one that has ended");
   }
 }
-
-const std::string* Engine::text_once(std::string text) { return &*texts_.insert(std::move(text)).first; }
 
 // --- op calls
 
@@ -109,8 +100,8 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   std::vector<Tensor> outputs;
   std::vector<ValueId> values;
   std::uint64_t needs = 0;
-  bool differentiable = false;            // a backward pass can go through one of the inputs
-  const std::string* no_graph = nullptr;  // or why not
+  bool differentiable = false;       // a backward pass can go through one of the inputs
+  const Reason* no_graph = nullptr;  // or why not
   for (const Tensor& input : inputs) {
     const Handle* handle = Access::handle(input);
     values.push_back(recorder_.value_of(Access::handle(input), op->name(), where));
@@ -144,7 +135,8 @@ ValueId Engine::loss_value(const Tensor& loss, std::string_view what, SourceLoca
   }
   if (handle->no_graph != nullptr) {
     throw Error(absl::StrCat(call, "the loss made at ", to_string(handle->where),
-                             " cannot go backward: ", *handle->no_graph, place));
+                             " cannot go backward: ", handle->no_graph->text,
+                             handle->no_graph->spent ? GradientPass::way_out(what) : "", place));
   }
   if (!handle->requires_grad) {
     throw Error(absl::StrCat(call, "the loss made at ", to_string(handle->where),
@@ -155,15 +147,16 @@ ValueId Engine::loss_value(const Tensor& loss, std::string_view what, SourceLoca
 
 void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, std::span<Handle* const> only,
                       SourceLocation where) {
+  const std::string_view what = only.empty() ? "backward" : "minimize";
   let_go();
   std::vector<ValueId> values;
-  check_owners(losses, "backward", where);
-  for (const Tensor& loss : losses) values.push_back(loss_value(loss, "backward", where));
-  GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
+  check_owners(losses, what, where);
+  for (const Tensor& loss : losses) values.push_back(loss_value(loss, what, where));
+  GradientPass pass(tape_, storages_, lifetimes_, recorder_, what, where);
   pass.restrict_to(only);
   pass.check(values);
   if (!only.empty()) require_target(pass, losses.front(), where);
-  pass.record(values, options.retain_graph);
+  record_pass(pass, values, options.retain_graph);
   graded_.insert(graded_.end(), pass.leaves().begin(), pass.leaves().end());
 
   // Small values that the program still holds, and the gradients, are there when backward returns.
@@ -187,16 +180,40 @@ void Engine::backward(std::span<const Tensor> losses, BackwardOptions options, s
   for (StorageId storage : lifetimes_.begin_settling(settling)) advisor_.pin(storages_[storage].buffer);
   recorder_.hold(held, Recorder::HoldFor::kSettling, where);
   complete_ = true;
-  if (!advisor_.begun()) begin_step();
-  enter_inputs();
-  carry_out(advisor_.plan_rest(kept_buffers(tape_.graph)).steps, 0);
-  if (!advisor_.follows_plan()) start_over();
+  or_abandon(tape_.executed, [&] {
+    if (!advisor_.begun()) begin_step();
+    enter_inputs();
+    carry_out(advisor_.plan_rest(kept_buffers(tape_.graph)).steps, 0);
+    if (!advisor_.follows_plan()) start_over();
+  });
   run_recorded();
-  lifetimes_.settle(
-      settling, text_once(absl::StrCat("backward at ", to_string(where),
-                                       " already went through its graph; pass retain_graph = true, or take both losses "
-                                       "together with backward({a, b})")));
+  pass_.reset();
+  lifetimes_.settle(settling,
+                    once({absl::StrCat("backward at ", to_string(where), " already went through its graph"), true}));
   collect();
+}
+
+void Engine::record_pass(GradientPass& pass, std::span<const ValueId> losses, bool retain) {
+  pass_ = Pass{static_cast<OpId>(tape_.graph.ops.size()), {}, {}};
+  const auto note_leaves = [&] {
+    for (Handle* leaf : pass.leaves()) {
+      pass_->leaves.push_back(leaf);
+      if (leaf->grad != nullptr && !made_by_pass(leaf->grad)) pass_->existing.push_back(leaf->grad->storage);
+    }
+  };
+  try {
+    pass.record(losses, retain);
+  } catch (const std::exception&) {
+    note_leaves();
+    or_abandon(tape_.executed, [] { throw; });
+  }
+  note_leaves();
+}
+
+bool Engine::made_by_pass(const Handle* grad) const {
+  if (!pass_ || grad->generation != lifetimes_.generation()) return false;
+  const NodeId producer = tape_.values[grad->value].producer;
+  return producer != kNone && tape_.nodes[producer].op >= pass_->first;
 }
 
 // --- running
@@ -209,19 +226,21 @@ void Engine::run(OpId op) {
   if (!advisor_.begun()) begin_step();
   enter_inputs();
   Advice advice;
-  try {
+  or_abandon(op + 1, [&] {
     binding_.check_team();
     advice = advisor_.advise(op);
     if (advice.shortage && start_over()) advice = advisor_.advise(op);
     carry_out(advice.steps, advice.shift);
-  } catch (const std::bad_alloc&) {
-    throw;  // the session ends
-  } catch (const std::exception& error) {
-    abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
-    throw;
-  }
+  });
   if (advice.shortage) refuse(*advice.shortage, tape_.nodes[tape_.op_nodes[op]].where);
-  finish_first_run(op, advice.planned);
+  finish_first_run(op, advice.planned || (updating_ && needs_no_room(tape_.graph.ops[op])));
+}
+
+// Nothing is to be planned for it: all that it uses lies in the pinned zone.
+bool Engine::needs_no_room(const scheduler::Op& op) const {
+  const auto pinned = [&](BufferId buffer) { return tape_.graph.buffers[buffer].pinned; };
+  return op.scratch == 0 && op.writes.empty() && std::all_of(op.reads.begin(), op.reads.end(), pinned) &&
+         std::all_of(op.updates.begin(), op.updates.end(), pinned);
 }
 
 void Engine::carry_out(std::span<const scheduler::Step> steps, std::int64_t shift) {
@@ -355,14 +374,10 @@ std::vector<BufferId> Engine::kept_buffers(const scheduler::Graph& graph) const 
 
 void Engine::handle_died(Handle* handle) noexcept {
   if (half_done_) return;  // it goes with the session
-  if (busy_ && std::uncaught_exceptions() > unwinding_) {
-    any_dead_ = true;
-    return;
-  }
   quietly([&] {
     lifetimes_.died(handle);
     if (busy_) return;
-    const Busy busy(*this);
+    const Busy busy(busy_);
     let_go();
   });
 }

@@ -20,12 +20,12 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -46,6 +46,10 @@ namespace tidemark::detail {
 
 class GradientPass;
 
+// Ends the text of an error that has cost them.
+inline constexpr const char* kGradientsGone =
+    "Gradients that earlier backward() calls gave to what this pass reaches are gone: it had added to some of them";
+
 class Engine {
  public:
   Engine(Session& session, const SessionOptions& options);
@@ -64,7 +68,7 @@ class Engine {
   template <class Work>
   std::invoke_result_t<Work> call(std::string_view what, SourceLocation where, Work&& work) {
     check_call(what, where);
-    const Busy busy(*this);
+    const Busy busy(busy_);
     try {
       if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
         work();
@@ -77,7 +81,7 @@ class Engine {
     } catch (const std::bad_alloc&) {
       end_without_memory(what, where);
     } catch (...) {
-      bury();
+      quietly([&] { let_go(); });
       throw;
     }
   }
@@ -87,7 +91,7 @@ class Engine {
   // --- engine.cc
   std::vector<Tensor> apply(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs,
                             SourceLocation where);
-  // `only`: the leaves that get gradients; empty: all of them.
+  // `only`: the leaves that get gradients, for minimize(); empty: all of them.
   void backward(std::span<const Tensor> losses, BackwardOptions options, std::span<Handle* const> only,
                 SourceLocation where);
   // From destructors.
@@ -100,6 +104,9 @@ class Engine {
   std::int32_t check_gradients(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> gradients,
                                SourceLocation where);
   void optimizer_step(std::span<const Update> updates, SourceLocation where);
+  void follow_step(std::span<const Update> updates, SourceLocation where);
+  // Running statistics are again what they were before the step.
+  void undo_changes();
 
   // --- minimize.cc
   // Throws Error where the loss is not, and undoes what the step has changed.
@@ -143,21 +150,14 @@ class Engine {
   // While one lives, the engine is inside a call.
   class Busy {
    public:
-    explicit Busy(Engine& engine)
-        : engine_(engine),
-          busy_(std::exchange(engine.busy_, true)),
-          unwinding_(std::exchange(engine.unwinding_, std::uncaught_exceptions())) {}
-    ~Busy() {
-      engine_.busy_ = busy_;
-      engine_.unwinding_ = unwinding_;
-    }
+    explicit Busy(bool& busy) : busy_(busy), before_(std::exchange(busy, true)) {}
+    ~Busy() { busy_ = before_; }
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
 
    private:
-    Engine& engine_;
-    bool busy_;
-    int unwinding_;
+    bool& busy_;
+    bool before_;
   };
 
   // --- engine.cc
@@ -174,12 +174,15 @@ class Engine {
       // Said by whatever is called next.
     }
   }
-  // Handles that died while an exception left a call.
-  void bury() noexcept;
   void check_owners(std::span<const Tensor> inputs, std::string_view what, SourceLocation where) const;
   ValueId loss_value(const Tensor& loss, std::string_view what, SourceLocation where);
+  // Records the pass, which is under way from then on.
+  void record_pass(GradientPass& pass, std::span<const ValueId> losses, bool retain);
+  // Of a gradient: the pass under way makes it, so that there was none before.
+  bool made_by_pass(const Handle* grad) const;
   void run_recorded();
   void run(OpId op);
+  bool needs_no_room(const scheduler::Op& op) const;
   void carry_out(std::span<const scheduler::Step> steps, std::int64_t shift);
   void begin_step();
   void enter_inputs();
@@ -195,7 +198,7 @@ class Engine {
   // What the program holds and what was computed from these storages settles or expires before they change. At the end
   // of a step everything else does too, but for what waits for a backward pass.
   void settle_held(std::span<const StorageId> changed, bool step_ends, std::string_view what, SourceLocation where);
-  using Reasoned = std::pair<Handle*, const std::string*>;
+  using Reasoned = std::pair<Handle*, const Reason*>;
   struct Held {
     std::map<BufferId, std::vector<Reasoned>> settling;  // by what they read; why they can no longer go backward
     std::vector<Reasoned> expiring;                      // why they can no longer be read
@@ -210,16 +213,32 @@ class Engine {
   void bring_back();
   void end_generation();
   void sweep();
-  void abandon_step(const std::string& reason);
-  // The text, kept as long as the session: messages of loops are the same in each step.
-  const std::string* text_once(std::string text);
+  // Ops before `begun` may have changed what they update. Of a backward pass under way nothing stays. Gradients that
+  // were there before it do, unless some have been added to by then: returns whether they are gone for that.
+  bool abandon_step(const std::string& text, OpId begun);
+  // Where `work` throws, the step is abandoned.
+  template <class Work>
+  void or_abandon(OpId begun, Work&& work) {
+    try {
+      work();
+    } catch (const BudgetError&) {
+      throw;  // by refuse(), which has abandoned it
+    } catch (const std::bad_alloc&) {
+      throw;  // the session ends
+    } catch (const std::exception& error) {
+      const std::string text = error.what();
+      if (!abandon_step("the step was abandoned: " + text, begun)) throw;
+      throw Error(text + ". " + kGradientsGone);
+    }
+  }
+  // The reason, kept as long as the session: those of loops are the same in each step.
+  const Reason* once(Reason reason) { return &*reasons_.insert(std::move(reason)).first; }
 
   // --- updates.cc
   std::vector<StorageId> changed_by(const AnyOp& op, std::span<const Tensor> inputs, SourceLocation where);
   std::vector<StorageId> changed_by(const AnyOp& op, std::span<Handle* const> inputs, std::span<const Meta> metas,
                                     SourceLocation where);
   void note_change(std::span<const StorageId> changed, std::string_view what, SourceLocation where);
-  void undo_changes();
   NodeId record_update(const std::shared_ptr<const AnyOp>& op, std::span<const Tensor> inputs, SourceLocation where);
   void end_step();
   void run_updates(std::span<const Update> updates, SourceLocation where);
@@ -259,14 +278,12 @@ class Engine {
   Account account_;
   Replay replay_;
   KeySequence keys_;
-  std::unordered_set<std::string> texts_;
+  std::set<Reason> reasons_;
   // Made beforehand, for when there is no memory for a better one.
   const Error no_memory_{"the session has ended: the system had no memory left in the middle of a call"};
 
   // What is under way.
   bool busy_ = false;                  // inside a call: what ends is taken back when it is over
-  int unwinding_ = 0;                  // exceptions that were on their way when the call began
-  bool any_dead_ = false;              // handles without a reference wait for bury()
   bool updating_ = false;              // what is recorded belongs to the end of the step
   std::optional<Error> ended_;         // why no call is possible any more
   bool half_done_ = false;             // memory ran out in a call: nothing here is to be relied on
@@ -276,6 +293,13 @@ class Engine {
   std::size_t entered_ = 0;            // buffers that the advisor knows
   std::vector<StorageId> letting_go_;  // needed by nobody; dropped by the next hold op
   std::vector<Handle*> graded_;        // leaves whose gradient this generation wrote
+  // A backward pass, from when it is recorded until its last op has run.
+  struct Pass {
+    OpId first = 0;                   // its first op
+    std::vector<Handle*> leaves;      // that it gives a gradient, or more of it
+    std::vector<StorageId> existing;  // gradients that they had before
+  };
+  std::optional<Pass> pass_;
   struct Undo {
     StorageId storage;
     std::vector<std::byte> bytes;

@@ -8,9 +8,20 @@
 
 namespace tidemark::detail {
 
+const char* GradientPass::way_out(std::string_view what) {
+  if (what == "minimize") {
+    return "; minimize() goes backward itself, in place of backward() and step(), and takes losses that share values "
+           "together: minimize(a + b)";
+  }
+  return "; pass retain_graph = true to the first, or take both losses together with backward({a, b})";
+}
+
 void GradientPass::check(std::span<const ValueId> losses) {
   reached_.assign(tape_.nodes.size(), false);
   std::vector<NodeId> open;
+  const auto fail = [&](const std::string& text) {
+    throw Error(absl::StrCat("[", std::string(what_), "] ", text, " (at ", to_string(where_), ")"));
+  };
   auto reach = [&](ValueId value) {
     const NodeId producer = tape_.values[value].producer;
     if (producer == kNone || reached_[producer] || !tape_.nodes[producer].requires_grad) return;
@@ -22,19 +33,17 @@ void GradientPass::check(std::span<const ValueId> losses) {
     const Node& node = tape_.nodes[open.back()];
     open.pop_back();
     if (node.retired) {
-      throw Error(absl::StrCat("backward at ", to_string(where_), " reaches ", std::string(node.any_op->name()), " at ",
-                               to_string(node.where),
-                               ", which another backward already went through; pass retain_graph = true to the "
-                               "first, or take both losses together with backward({a, b})"));
+      fail(absl::StrCat("the loss reaches ", std::string(node.any_op->name()), " at ", to_string(node.where),
+                        ", which another backward already went through", way_out(what_)));
     }
     for (ValueId input : node.inputs) {
       const Value& value = tape_.values[input];
       if (!value.requires_grad) continue;
       if (value.producer == kNone && value.leaf == nullptr) {
-        throw Error(absl::StrCat("backward at ", to_string(where_), " cannot go through an input of ",
-                                 std::string(node.any_op->name()), " at ", to_string(node.where), ": ",
-                                 value.handle != nullptr && value.handle->no_graph != nullptr ? *value.handle->no_graph
-                                                                                              : "its graph is gone"));
+        const Reason* reason = value.handle == nullptr ? nullptr : value.handle->no_graph;
+        fail(absl::StrCat("it cannot go through an input of ", std::string(node.any_op->name()), " at ",
+                          to_string(node.where), ": ", reason == nullptr ? "its graph is gone" : reason->text,
+                          reason != nullptr && reason->spent ? way_out(what_) : ""));
       }
       reach(input);
     }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -17,8 +18,10 @@ namespace tidemark::detail {
 
 class GradientPass {
  public:
-  GradientPass(Tape& tape, Storages& storages, Lifetimes& lifetimes, Recorder& recorder, SourceLocation where)
-      : tape_(tape), storages_(storages), lifetimes_(lifetimes), recorder_(recorder), where_(where) {}
+  // `what`: the call that it is of, for messages.
+  GradientPass(Tape& tape, Storages& storages, Lifetimes& lifetimes, Recorder& recorder, std::string_view what,
+               SourceLocation where)
+      : tape_(tape), storages_(storages), lifetimes_(lifetimes), recorder_(recorder), what_(what), where_(where) {}
 
   // Only these leaves get gradients.
   void restrict_to(std::span<Handle* const> leaves);
@@ -27,6 +30,8 @@ class GradientPass {
   // is said by its place in what restrict_to() was given.
   using Whole = std::function<void(std::size_t leaf, ValueId gradient)>;
   void hand_over(Whole whole) { whole_ = std::move(whole); }
+  // What is to be done where another backward pass went through a graph first; ends a message.
+  static const char* way_out(std::string_view what);
   // Throws Error where the losses reach what cannot go backward (any more).
   void check(std::span<const ValueId> losses);
   // From check() on, by node: the pass goes through it, or would without restrict_to().
@@ -66,6 +71,7 @@ class GradientPass {
   Storages& storages_;
   Lifetimes& lifetimes_;
   Recorder& recorder_;
+  std::string_view what_;
   SourceLocation where_;
   std::vector<bool> reached_;
   std::vector<bool> going_;      // of these, the nodes that are gone through

@@ -1,6 +1,7 @@
 // What a Tensor points to: one object a value that the program holds.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,15 @@
 namespace tidemark::detail {
 
 class Engine;
+
+// Why a value can no longer be read, or go backward. Kept by the engine, each once, so that a list of values does not
+// grow by them.
+struct Reason {
+  std::string text;
+  bool spent = false;  // a backward pass went through its graph
+
+  auto operator<=>(const Reason&) const = default;
+};
 
 // A handle reads its value in one of four ways: through the tape (computed in this step), from a storage (a leaf, or a
 // value that was settled), from elements of its own (a small value of an earlier step), or not at all (lost).
@@ -31,9 +41,8 @@ class Handle {
   std::int64_t offset = 0;              // of a view, into the storage
   Handle* grad = nullptr;               // of leaves: the accumulated gradient
   std::unique_ptr<std::byte[]> number;  // the elements of a small value, plain
-  // Kept by the engine, each text once, so that a list of values does not grow by them.
-  const std::string* lost = nullptr;      // why it can no longer be read
-  const std::string* no_graph = nullptr;  // why it can no longer go backward
+  const Reason* lost = nullptr;         // why it can no longer be read
+  const Reason* no_graph = nullptr;     // why it can no longer go backward
   SourceLocation where;
   // The list of handles that it is on (lifetimes.h).
   Handle* previous = nullptr;

@@ -171,7 +171,7 @@ Tensor Engine::new_batch(const Meta& meta, SourceLocation where) {
 
 void Engine::free_slots(Handle* front, StorageId back) noexcept {
   if (half_done_) return;
-  const Busy busy(*this);
+  const Busy busy(busy_);
   quietly([&] {
     release_batch(front);
     --storages_[back].handles;

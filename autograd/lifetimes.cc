@@ -130,16 +130,6 @@ void Lifetimes::died(Handle* handle) {
   erase(handle);
 }
 
-void Lifetimes::bury() {
-  std::vector<Handle*> dead;
-  for (Handle* list : {computed_, stored_, others_}) {
-    for (Handle* handle = list; handle != nullptr; handle = handle->next) {
-      if (handle->refs == 0) dead.push_back(handle);
-    }
-  }
-  for (Handle* handle : dead) died(handle);
-}
-
 void Lifetimes::drop_use(NodeId first) {
   std::vector<NodeId> unused = {first};
   while (!unused.empty()) {
@@ -212,7 +202,7 @@ std::vector<StorageId> Lifetimes::begin_settling(std::span<Handle* const> handle
   return settled;
 }
 
-void Lifetimes::settle(std::span<Handle* const> handles, const std::string* no_graph) {
+void Lifetimes::settle(std::span<Handle* const> handles, const Reason* no_graph) {
   for (Handle* handle : handles) {
     Value& value = tape_.values[handle->value];
     handle->storage = value.storage;
@@ -226,7 +216,7 @@ void Lifetimes::settle(std::span<Handle* const> handles, const std::string* no_g
   }
 }
 
-void Lifetimes::expire(Handle* handle, const std::string* reason) {
+void Lifetimes::expire(Handle* handle, const Reason* reason) {
   Value& value = tape_.values[handle->value];
   handle->lost = reason;
   handle->no_graph = reason;
@@ -295,7 +285,7 @@ std::vector<Handle*> Lifetimes::end_generation() {
   return leaves;
 }
 
-void Lifetimes::lose_computed(const std::string* reason) {
+void Lifetimes::lose_computed(const Reason* reason) {
   while (computed_ != nullptr) {
     Handle* handle = computed_;
     handle->lost = reason;

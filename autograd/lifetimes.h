@@ -35,7 +35,6 @@ class Lifetimes {
   Handle* handle_for(ValueId value);
   void release(Handle* handle);  // one reference less
   void died(Handle* handle);     // no reference is left
-  void bury();                   // died() for all that have none
   // A number that has to lie in memory: its bytes are in `storage` from now on.
   void store_number(Handle* handle, StorageId storage);
   // Called with what the program holds and the tape of this step computes, the newest first.
@@ -60,8 +59,8 @@ class Lifetimes {
   // Ahead of the hold op: the bytes cannot be given up from here on.
   std::vector<StorageId> begin_settling(std::span<Handle* const> handles);
   // After it: the handles read bytes, and no longer the tape.
-  void settle(std::span<Handle* const> handles, const std::string* no_graph);
-  void expire(Handle* handle, const std::string* reason);
+  void settle(std::span<Handle* const> handles, const Reason* no_graph);
+  void expire(Handle* handle, const Reason* reason);
   // By node: whether a backward pass can still go through it, but for the one that goes through `going`.
   std::vector<bool> waiting_nodes(const std::vector<bool>& going = {}) const;
 
@@ -78,7 +77,7 @@ class Lifetimes {
   // Values of the tape can no longer be read through it. Returns leaves that the tape held, to be released.
   std::vector<Handle*> end_generation();
   // What the present tape computes can no longer be read.
-  void lose_computed(const std::string* reason);
+  void lose_computed(const Reason* reason);
 
  private:
   Handle* new_handle(const Meta& meta, SourceLocation where, Handle** list);

@@ -48,7 +48,7 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
     leaves.push_back(leaf);
   }
 
-  GradientPass pass(tape_, storages_, lifetimes_, recorder_, where);
+  GradientPass pass(tape_, storages_, lifetimes_, recorder_, kWhat, where);
   std::vector<std::pair<OpId, std::size_t>> update_ops;  // and which updates they are
   Held held;
   bool first = true;
@@ -75,14 +75,10 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
   pass.check({&value, 1});
   require_target(pass, loss, where);
   held = held_values(changed, true, pass.reached(), kWhat, where);
-  pass.record({&value, 1}, false);
-
-  // Refused, it leaves the gradients of earlier calls of backward() as they are; broken off, it has added to them.
-  std::vector<Handle*> graded = std::exchange(graded_, {});
+  record_pass(pass, {&value, 1}, false);
   plan_pass(where);
-  graded_ = std::move(graded);
-  graded_.insert(graded_.end(), leaves.begin(), leaves.end());
   run_pass(update_ops, outcome);
+  pass_.reset();
   for (Handle* leaf : leaves) {
     if (Handle* grad = std::exchange(leaf->grad, nullptr)) lifetimes_.release(grad);
   }
@@ -97,18 +93,15 @@ void Engine::minimize(const Tensor& loss, std::span<const PassUpdate> updates, P
 // Everything that is recorded, or an error.
 void Engine::plan_pass(SourceLocation where) {
   complete_ = true;
-  try {
+  bool planned = false;
+  or_abandon(tape_.executed, [&] {
     binding_.check_team();
     if (!advisor_.begun()) begin_step();
     enter_inputs();
     carry_out(advisor_.plan_rest(kept_buffers(tape_.graph), Advisor::Wanted::kAlways).steps, 0);
-    if (advisor_.follows_plan() || start_over()) return;
-  } catch (const std::bad_alloc&) {
-    throw;  // the session ends
-  } catch (const std::exception& error) {
-    abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
-    throw;
-  }
+    planned = advisor_.follows_plan() || start_over();
+  });
+  if (planned) return;
   // Nothing of it runs; the largest op says best what the matter is.
   scheduler::Shortage shortage;
   for (OpId id = tape_.executed; id < static_cast<OpId>(tape_.graph.ops.size()); ++id) {

@@ -90,7 +90,7 @@ ValueId Recorder::new_view(ValueId of, const Meta& meta, std::int64_t offset, No
 
 ValueId Recorder::value_of(Handle* handle, std::string_view op, SourceLocation where) {
   if (handle->lost != nullptr) {
-    throw Error(absl::StrCat("[", std::string(op), "] ", *handle->lost, " (read at ", to_string(where), ")"));
+    throw Error(absl::StrCat("[", std::string(op), "] ", handle->lost->text, " (read at ", to_string(where), ")"));
   }
   if (handle->value != kNone && handle->generation == lifetimes_.generation()) return handle->value;
   if (handle->number != nullptr) {

@@ -239,7 +239,8 @@ void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {
   }
   absl::StrAppend(
       &text, options_.budget ? "; give it a larger budget, or make the batch smaller" : "; make the batch smaller");
-  abandon_step(absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it"));
+  const std::string reason = absl::StrCat("the step was refused at ", to_string(where), ": the budget cannot hold it");
+  if (abandon_step(reason, tape_.executed)) absl::StrAppend(&text, "\n  ", kGradientsGone);
   throw BudgetError(text, needed, figure);
 }
 

@@ -145,9 +145,19 @@ std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp
   return engine.call("step", where, [&] { return engine.check_gradients(op, gradients, where); });
 }
 
+void undo_changes(Session& session, SourceLocation where) {
+  Engine& engine = session.engine();
+  engine.call("step", where, [&] { engine.undo_changes(); });
+}
+
 void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where) {
   Engine& engine = session.engine();
   engine.call("step", where, [&] { engine.optimizer_step(updates, where); });
+}
+
+void follow_step(Session& session, std::span<const Update> updates, SourceLocation where) {
+  Engine& engine = session.engine();
+  engine.call("update", where, [&] { engine.follow_step(updates, where); });
 }
 
 void backward_to(Session& session, const Tensor& loss, std::span<const Tensor> leaves, SourceLocation where) {

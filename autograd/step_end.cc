@@ -53,13 +53,12 @@ Engine::Held Engine::held_values(std::span<const StorageId> changed, bool step_e
     const bool changes = cause[value.producer] != kNone;
     if (!changes && (!step_ends || (value.requires_grad && waiting[value.producer]))) return;
     if (changes && handle->requires_grad && !handle->stays_readable()) {
-      held.expiring.emplace_back(handle, text_once(absl::StrCat("the value is gone: ", reason(handle),
-                                                                "; read it before, mark it with keep(), or detach() "
-                                                                "it")));
+      held.expiring.emplace_back(handle, once({absl::StrCat("the value is gone: ", reason(handle),
+                                                            "; read it before, mark it with keep(), or detach() it")}));
       return;
     }
-    const std::string* no_graph = nullptr;
-    if (handle->requires_grad) no_graph = text_once(absl::StrCat("its graph is gone: ", reason(handle)));
+    const Reason* no_graph = nullptr;
+    if (handle->requires_grad) no_graph = once({absl::StrCat("its graph is gone: ", reason(handle))});
     held.settling[storages_[value.storage].buffer].emplace_back(handle, no_graph);
   });
   return held;
@@ -175,21 +174,41 @@ void Engine::sweep() {
   collect();
 }
 
-void Engine::abandon_step(const std::string& reason) {
+bool Engine::abandon_step(const std::string& text, OpId begun) {
   undo_changes();
-  const auto text = text_once(reason);
-  // Half-summed gradients are worse than none.
-  for (Handle* leaf : graded_) {
+  const Reason* reason = once({text});
+  const auto earlier = [&](const Handle* leaf) { return leaf->grad != nullptr && !made_by_pass(leaf->grad); };
+  std::vector<Handle*> leaves = graded_;
+  // A plan may discard a gradient and compute it again before its next use.
+  bool spoilt = std::any_of(leaves.begin(), leaves.end(), [&](const Handle* leaf) {
+    return earlier(leaf) && !storages_[leaf->grad->storage].resident();
+  });
+  if (pass_) {
+    leaves.insert(leaves.end(), pass_->leaves.begin(), pass_->leaves.end());
+    for (OpId op = pass_->first; op < begun; ++op) {
+      const auto& updates = tape_.graph.ops[op].updates;
+      spoilt = spoilt || std::any_of(updates.begin(), updates.end(), [&](BufferId buffer) {
+                 const std::vector<StorageId>& existing = pass_->existing;
+                 return std::find(existing.begin(), existing.end(), tape_.buffer_storage[buffer]) != existing.end();
+               });
+    }
+  }
+  // Half-summed gradients are worse than none, and so are those of which some have more in them than others.
+  bool gone = false;
+  for (Handle* leaf : leaves) {
+    if (leaf->grad == nullptr || (earlier(leaf) && !spoilt)) continue;
+    gone = gone || earlier(leaf);
     Handle* grad = std::exchange(leaf->grad, nullptr);
-    if (grad == nullptr) continue;
-    grad->lost = text;
+    grad->lost = reason;
     lifetimes_.release(grad);
   }
-  lifetimes_.lose_computed(text);
+  pass_.reset();
+  lifetimes_.lose_computed(reason);
   account_.abandon_step();
   tape_.graph = real_graph(std::move(tape_.graph));
   advisor_.end(nullptr, {});
   sweep();
+  return gone;
 }
 
 }  // namespace tidemark::detail

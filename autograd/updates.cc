@@ -107,6 +107,23 @@ void Engine::optimizer_step(std::span<const Update> updates, SourceLocation wher
   end_step();
 }
 
+void Engine::follow_step(std::span<const Update> updates, SourceLocation where) {
+  let_go();
+  if (!tape_.empty() && tape_.alive_nodes == 0) end_generation();
+  const bool step_ended = account_.between_steps();
+  for (const Update& update : updates) {
+    check_owners(update.inputs, update.op->name(), where);
+    settle_held(changed_by(*update.op, update.inputs, where), false, update.op->name(), where);
+  }
+  {
+    const Updating updating(updating_, recorder_);
+    for (const Update& update : updates) record_update(update.op, update.inputs, where);
+    run_recorded();
+  }
+  if (tape_.alive_nodes == 0) end_generation();
+  if (step_ended) account_.follow_step(storages_.arena());
+}
+
 void Engine::end_step() {
   ++keys_.step;
   keys_.ordinal = 0;
@@ -125,7 +142,7 @@ void Engine::run_updates(std::span<const Update> updates, SourceLocation where) 
     bool planned = false;
   };
   std::vector<Placed> placed;
-  try {
+  or_abandon(tape_.executed, [&] {
     binding_.check_team();
     for (const Update& update : updates) record_update(update.op, update.inputs, where);
     if (tape_.executed < static_cast<OpId>(tape_.graph.ops.size()) && !advisor_.begun()) begin_step();
@@ -135,14 +152,7 @@ void Engine::run_updates(std::span<const Update> updates, SourceLocation where) 
       if (advice.shortage) refuse(*advice.shortage, where);
       placed.push_back({op, {advice.steps.begin(), advice.steps.end()}, advice.shift, advice.planned});
     }
-  } catch (const BudgetError&) {
-    throw;  // by refuse(), which has abandoned the step
-  } catch (const std::bad_alloc&) {
-    throw;  // the session ends
-  } catch (const std::exception& error) {
-    abandon_step(absl::StrCat("the step was abandoned: ", error.what()));
-    throw;
-  }
+  });
   std::string done;
   for (const Placed& each : placed) {
     const Node& node = tape_.nodes[tape_.op_nodes[each.op]];

@@ -56,7 +56,7 @@ std::shared_ptr<const AnyOp> AdamW::update(std::uint64_t slot) const {
 
 NamedOptimizer adamw_optimizer() {
   return {.name = "adamw",
-          .options = {NamedOption::number("lr", 3e-4, 0, 1e3, "learning rate"),
+          .options = {NamedOption::number("lr", 1e-3, 0, 1e3, "learning rate"),
                       NamedOption::number("weight-decay", 0.01, 0, 1, "decay of the weights, times the learning rate")},
           .make = [](const std::vector<Parameter>& parameters, const NamedValues& values, DType state,
                      SourceLocation where) -> std::unique_ptr<Optimizer> {

@@ -81,13 +81,11 @@ WeightAverage::WeightAverage(const char* kind, const std::vector<Parameter>& par
 
 void WeightAverage::update(SourceLocation where) {
   if (exchanged_) fail(kind_, "update() while the model has the averages; exchange() back first", where);
-  const NoGrad no_grad;
   const float part = updates_ == 0 ? 1 : share(updates_);
   const auto op = any_op(UpdateAverage{part});
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const Tensor inputs[] = {averages_[i], parameters_[i]};
-    (void)apply_all(op, inputs, where);
-  }
+  std::vector<detail::Update> updates;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) updates.push_back({op, {averages_[i], parameters_[i]}});
+  detail::follow_step(averages_.front().session(where), updates, where);
   ++updates_;
 }
 

@@ -147,7 +147,7 @@ float clip_grad_norm(const std::vector<Parameter>& parameters, float max_norm, c
   std::memcpy(&result, bytes.data(), sizeof result);
   if (result.bad != 0 && options.error_if_nonfinite) {
     throw Error("[clip_grad_norm] the gradient of '" + gradients.names[static_cast<std::size_t>(result.bad - 1)] +
-                "' is not finite, so the norm is not either; no gradient was changed (at " + to_string(where) + ")");
+                "' is not finite, so the norm is not either; nothing was clipped (at " + to_string(where) + ")");
   }
   return static_cast<float>(result.norm);
 }

@@ -17,14 +17,12 @@
 namespace tidemark::optim {
 namespace {
 
-struct NotFinite : Error {
-  using Error::Error;
-};
-
 // An update that looks at its gradient before it changes a byte.
 class CheckedUpdate final : public AnyOp {
  public:
-  explicit CheckedUpdate(std::shared_ptr<const AnyOp> update) : update_(std::move(update)) {}
+  // Sets `refused` before it throws.
+  CheckedUpdate(std::shared_ptr<const AnyOp> update, std::shared_ptr<bool> refused)
+      : update_(std::move(update)), refused_(std::move(refused)) {}
   std::string_view name() const override { return update_->name(); }
   void describe(Attributes& attributes) const override { update_->describe(attributes); }
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const override {
@@ -32,7 +30,8 @@ class CheckedUpdate final : public AnyOp {
   }
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const override {
     if (!all_below(in[1].as(), in[1].numel(), kGradientLimit, ctx.threads())) {
-      throw NotFinite("its gradient is not finite, or 2^63 and more");
+      *refused_ = true;
+      throw Error("its gradient is not finite, or 2^63 and more");
     }
     update_->forward(ctx, in, out);
   }
@@ -40,6 +39,7 @@ class CheckedUpdate final : public AnyOp {
 
  private:
   std::shared_ptr<const AnyOp> update_;
+  std::shared_ptr<bool> refused_;
 };
 
 }  // namespace
@@ -55,6 +55,7 @@ void Optimizer::check_whole(SourceLocation where) {
     names += (names.empty() ? "'" : ", '") + slot.name + "'";
   }
   if (!names.empty()) {
+    detail::undo_changes(slots_.front().parameter.session(where), where);
     throw Error("[" + kind_ + "] a pass of minimize() broke off after it had updated " + names +
                 "; assign or load these parameters and their state() first (at " + to_string(where) + ")");
   }
@@ -78,19 +79,37 @@ void Optimizer::minimize_whole(const Tensor& loss, const MinimizeOptions& option
     leaves.push_back(slot.parameter);
     parameters.emplace_back(slot.parameter, slot.name);
   }
-  detail::backward_to(slots_.front().parameter.session(where), loss, leaves, where);
-  // Gone whether the step is taken or refused: what is not finite must not be added to the next one.
-  try {
-    if (options.clip_value > 0) clip_grad_value(parameters, options.clip_value, where);
-    if (options.clip_norm > 0) clip_grad_norm(parameters, options.clip_norm, {}, where);
-    step(where);
-  } catch (const std::exception&) {
+  Session& session = slots_.front().parameter.session(where);
+  const bool earlier =
+      std::any_of(leaves.begin(), leaves.end(), [](const Tensor& leaf) { return leaf.grad().defined(); });
+  detail::backward_to(session, loss, leaves, where);
+  // What it has added to is gone whether the step is taken or refused: what is not finite must not be added to the
+  // next one.
+  const auto clear = [&] {
     try {
+      detail::undo_changes(session, where);
       zero_grad(where);
     } catch (const Error&) {
       // The session has ended, as the first error says.
     }
-    throw;
+  };
+  const std::string gone = ". Gradients of earlier backward() calls are gone, as this one's were added to them";
+  try {
+    if (options.clip_value > 0) clip_grad_value(parameters, options.clip_value, where);
+    if (options.clip_norm > 0) clip_grad_norm(parameters, options.clip_norm, {}, where);
+    step(where);
+  } catch (const BudgetError& error) {
+    using Needed = BudgetError::Needed;
+    clear();
+    if (!earlier) throw;
+    throw BudgetError(error.what() + gone, error.needed_bytes(),
+                      error.exact()     ? Needed::kExactly
+                      : error.planned() ? Needed::kPlanned
+                                        : Needed::kAtLeast);
+  } catch (const std::exception& error) {
+    clear();
+    if (!earlier) throw;
+    throw Error(error.what() + gone);
   }
   zero_grad(where);
 }
@@ -114,7 +133,8 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
   // does not reach a parameter.
   const std::int64_t before = steps_;
   const std::vector<std::int64_t> counts = step_counts();
-  std::vector<std::size_t> without_state;  // thawed, and perhaps not reached
+  std::vector<std::size_t> without_state;              // thawed, and perhaps not reached
+  const auto refused = std::make_shared<bool>(false);  // a gradient, before its update had changed a byte
   detail::PassOutcome outcome;
   const auto take_back = [&](bool all) {
     for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -134,7 +154,8 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
       make_state(slot, where);
       ++slot.steps;
       const std::shared_ptr<const AnyOp> op = update(i);
-      updates.push_back({slot.parameter, slot.state, op == nullptr ? nullptr : std::make_shared<CheckedUpdate>(op)});
+      updates.push_back(
+          {slot.parameter, slot.state, op == nullptr ? nullptr : std::make_shared<CheckedUpdate>(op, refused)});
       slots.push_back(i);
     }
     detail::minimize(session, loss, updates, outcome, where);
@@ -145,7 +166,7 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
     take_back(true);
     std::string updated;
     for (std::size_t i = 0; i < outcome.updated.size(); ++i) {
-      const bool in_part = std::cmp_equal(i, outcome.failed) && dynamic_cast<const NotFinite*>(&error) == nullptr;
+      const bool in_part = std::cmp_equal(i, outcome.failed) && !*refused;
       if (!outcome.updated[i] && !in_part) continue;
       const Slot& slot = slots_[slots[i]];
       broken_.push_back(
@@ -157,7 +178,7 @@ void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, Sou
         outcome.failed < 0 ? "the pass"
                            : "the update of '" + slots_[slots[static_cast<std::size_t>(outcome.failed)]].name + "'";
     throw Error("[" + kind_ + "] " + stopped + " broke off: " + error.what() + ". " +
-                (updated.empty() ? "No parameter has changed; gradients of earlier calls are gone"
+                (updated.empty() ? "No parameter has changed"
                                  : "Updated by then: " + updated +
                                        "; assign or load these parameters and their state() before the next step") +
                 " (at " + to_string(where) + ")");

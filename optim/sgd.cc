@@ -91,9 +91,9 @@ std::shared_ptr<const AnyOp> SGD::update(std::uint64_t slot) const {
 NamedOptimizer sgd_optimizer() {
   return {.name = "sgd",
           .options = {NamedOption::number("lr", 0.01, 0, 1e3, "learning rate"),
-                      NamedOption::number("momentum", 0.9, 0, 0.9999, "part of the last update that goes on"),
+                      NamedOption::number("momentum", 0, 0, 0.9999, "part of the last update that goes on"),
                       NamedOption::flag("nesterov", "Nesterov's momentum"),
-                      NamedOption::number("weight-decay", 0.01, 0, 1, "part of the weights added to gradients")},
+                      NamedOption::number("weight-decay", 0, 0, 1, "part of the weights added to gradients")},
           .make = [](const std::vector<Parameter>& parameters, const NamedValues& values, DType state,
                      SourceLocation where) -> std::unique_ptr<Optimizer> {
             const SGDOptions options = {.lr = values.number("lr"),

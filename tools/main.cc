@@ -10,9 +10,9 @@
 #include "core/printable.h"
 #include "tidemark/error.h"
 #include "tidemark/models.h"
-#include "tidemark/optim.h"
 #include "tools/command.h"
 #include "tools/command_line.h"
+#include "tools/training.h"
 
 namespace tidemark::tools {
 namespace {
@@ -41,7 +41,7 @@ void open_standard_streams() {
 int run(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file as long as the system lets it be is an error with a name, as a full disk is
   try {
-    const Tables tables{nn::models(), optim::optimizers()};
+    const Tables tables{nn::models(), optimizers()};
     run_command_line(argc, argv, tables, {train, plan, simulate});
     const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return written ? kSuccess : complain("error", "standard output cannot be written", kFailure);

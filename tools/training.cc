@@ -1,6 +1,8 @@
 #include "tools/training.h"
 
+#include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -52,10 +54,28 @@ std::string most_demanding_op(const DryRun& run) {
 
 std::unique_ptr<optim::Optimizer> make_optimizer(const std::vector<Parameter>& parameters,
                                                  const OptimizerOptions& options) {
-  return optim::make_optimizer(options.kind, parameters, options.options, options.state == "f32" ? f32 : f16);
+  const optim::NamedOptimizer& optimizer = find_named(optimizers(), "optimizer", options.kind, {});
+  return optimizer.make(parameters, NamedValues(optimizer.options, options.options, {}),
+                        options.state == "f32" ? f32 : f16, SourceLocation::current());
 }
 
 }  // namespace
+
+const std::vector<optim::NamedOptimizer>& optimizers() {
+  static const std::vector<optim::NamedOptimizer> kOptimizers = [] {
+    std::vector<optim::NamedOptimizer> own = optim::optimizers();
+    const auto set = [&](std::string_view optimizer, std::string_view option, double value) {
+      const auto named = [](std::string_view name) { return [name](const auto& entry) { return entry.name == name; }; };
+      const auto entry = std::find_if(own.begin(), own.end(), named(optimizer));
+      std::find_if(entry->options.begin(), entry->options.end(), named(option))->value = value;
+    };
+    set("adamw", "lr", 3e-4);
+    set("sgd", "momentum", 0.9);
+    set("sgd", "weight-decay", 0.01);
+    return own;
+  }();
+  return kOptimizers;
+}
 
 void check_optimizer(const Workload& workload, const OptimizerOptions& options) {
   const std::string chosen = "--optimizer " + options.kind + " with these options";

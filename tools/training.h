@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tidemark/data.h"
 #include "tidemark/nn.h"
@@ -17,6 +18,8 @@
 
 namespace tidemark::tools {
 
+// The library's, with defaults of the command's own where others train its models better; --help shows them.
+const std::vector<optim::NamedOptimizer>& optimizers();
 // Throws UsageError where the options do not fit each other, or one of them would change nothing.
 void check_optimizer(const Workload& workload, const OptimizerOptions& options);
 

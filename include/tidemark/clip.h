@@ -16,8 +16,10 @@ struct ClipOptions {
 };
 // Scales all gradients by max_norm / (norm + 1e-6) where that is below 1; returns the norm that they had, all gradients
 // as one vector. It is summed in f64 in one fixed order: the same bits at every number of threads, on every instruction
-// set and at every budget. A gradient that is not finite is an error that names the parameter, before anything has
-// changed. (The norm of finite ones may be beyond f32, and is returned as infinity; they are scaled all the same.)
+// set and at every budget. A gradient that is not finite is an error that names the parameter, before anything is
+// clipped. That refuses this call and not the step: running statistics stay as the forward pass left them. minimize()
+// with .clip_norm restores them, as it refuses the step, and so does step() where .error_if_nonfinite = false leaves it
+// the refusal. (The norm of finite ones may be beyond f32, and is returned as infinity; they are scaled all the same.)
 // Parameters without a gradient are passed over.
 float clip_grad_norm(const std::vector<Parameter>& parameters, float max_norm, const ClipOptions& options = {},
                      SourceLocation where = SourceLocation::current());

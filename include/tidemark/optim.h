@@ -77,11 +77,16 @@ class Optimizer {
   // and the gradient is gone then, so that never all of them live at once. Gradients that earlier calls of backward()
   // left count, and are gone afterwards too. Other parameters than this optimizer's get no gradient.
   //
-  // A BudgetError, and a loss that is not finite, change no parameter and no state. The one exception to that rule: a
-  // gradient that turns out not to be finite inside the pass stops it there. The Error names what has been updated by
-  // then, and the optimizer refuses further steps until those parameters and their state have been assigned again.
+  // A BudgetError, and a loss that is not finite, change no parameter, no state and no running statistic, and gradients
+  // of earlier calls stay. The one exception to that rule: a gradient that turns out not to be finite inside the pass
+  // stops it there. The Error names what has been updated by then, and the optimizer refuses further steps until those
+  // parameters and their state have been assigned again.
+  //
   // `.check = Check::kWhole` looks at all gradients before the first update, at the price of their bytes, and has no
-  // such case.
+  // such case. There, and with clipping, gradients of earlier calls are lost where the budget or a gradient that is not
+  // finite stops the step after this pass had added to them; the Error says so. Beside its gradients it may get by with
+  // less: once a parameter is updated, what was computed from it cannot be computed again, so that values of that kind
+  // which the program holds (computed under NoGrad, say) take their bytes from the first update of the pass on.
   void minimize(const Tensor& loss, const MinimizeOptions& options = {},
                 SourceLocation where = SourceLocation::current());
   void zero_grad(SourceLocation where = SourceLocation::current());
@@ -310,7 +315,7 @@ class Lion final : public Optimizer {
   LionOptions options_;
 };
 
-// An optimizer that can be chosen by name; every one has an option "lr".
+// An optimizer that can be chosen by name; every one has an option "lr". Defaults are those of its type.
 struct NamedOptimizer {
   std::string name;
   std::vector<NamedOption> options;

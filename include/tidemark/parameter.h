@@ -75,7 +75,8 @@ inline std::int64_t set_requires_grad(const char* what, std::span<const Paramete
 }
 }  // namespace detail
 
-// Parameters whose names match are no longer trained, or are again; their number. An error where there is none.
+// Parameters whose names match are no longer trained, or are again; their number. An error where there is none. The
+// gradient that one has by then goes with freeze(), and its bytes with it: optimizers would pass it over.
 //   freeze(net.parameters(), "encoder.*");
 inline std::int64_t freeze(std::span<const Parameter> parameters, std::string_view pattern,
                            SourceLocation where = SourceLocation::current()) {

@@ -118,10 +118,15 @@ struct Update {
 // not 0 the step is refused: running statistics are again what they were before it.
 std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,
                              std::span<const Tensor> gradients, SourceLocation where);
+// Running statistics are again what they were before the step that is refused.
+void undo_changes(Session& session, SourceLocation where);
 // Ends the step with these updates, all of them or none. Everything computed from what they change settles or expires
 // first; every update is recorded, prepared and placed before the first one runs. What throws before that has changed
 // nothing. An update that throws while it runs ends the session: the text names what has changed.
 void optimizer_step(Session& session, std::span<const Update> updates, SourceLocation where);
+// Runs updates that belong to the step that has just ended: what follows from the parameters that it has changed. In
+// the middle of a step they belong to that one.
+void follow_step(Session& session, std::span<const Update> updates, SourceLocation where);
 // backward() that gives only these leaves gradients. Refused where the loss is not finite.
 void backward_to(Session& session, const Tensor& loss, std::span<const Tensor> leaves, SourceLocation where);
 // What a pass that updates as it goes does with one parameter.

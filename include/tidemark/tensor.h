@@ -76,7 +76,8 @@ class Tensor {
   // True where reading the value would not compute anything.
   bool is_resident(SourceLocation where = SourceLocation::current()) const;
 
-  // Leaves only. A frozen parameter needs no gradient and no optimizer state.
+  // Leaves only. A frozen parameter needs no gradient and no optimizer state: off gives the bytes of an accumulated
+  // gradient back, as zero_grad() does, and on again it begins without one. (PyTorch keeps it.)
   Tensor& set_requires_grad(bool on, SourceLocation where = SourceLocation::current());
   // The accumulated gradient of a leaf: a leaf itself, or undefined before the first backward and after zero_grad.
   Tensor grad(SourceLocation where = SourceLocation::current()) const;
@@ -87,7 +88,9 @@ class Tensor {
   // The same value, cut off from the gradient.
   Tensor detach(SourceLocation where = SourceLocation::current()) const;
 
-  // Computes gradients of all leaves that this scalar depends on, and adds them to what the leaves have.
+  // Computes gradients of all leaves that this scalar depends on, and adds them to what the leaves have. Where that is
+  // refused or fails they have what they had before. Only where it had added to some by then, which it does in place,
+  // the gradients of all leaves that it reaches are gone, and the error says so.
   void backward(BackwardOptions options = {}, SourceLocation where = SourceLocation::current()) const;
 
   // Copies elements out as numbers of type T (elements.h), in row-major order, computing the value again where it was

@@ -166,10 +166,12 @@ TEST(RefusalTest, AStepThatWasRefusedLeavesNoTrace) {
   EXPECT_TRUE(in_backward);
 }
 
-// A refused micro-batch takes nothing half: the gradients of earlier ones stay as they were, or all of them are gone.
+// A refused micro-batch takes nothing half: the gradients of earlier ones stay as they were, or all of them are gone
+// and the error says so.
 TEST(RefusalTest, RefusedMicroBatch) {
   const std::int64_t budget = peak_of(kRows) + 2_MiB;
   int refusals = 0;
+  int kept = 0;
   for (std::int64_t rows = 2 * kRows; rows <= 4096; rows += rows / 4) {
     SCOPED_TRACE(std::to_string(rows) + " rows in " + format_bytes(budget));
     Trainer trainer(budget);
@@ -184,14 +186,18 @@ TEST(RefusalTest, RefusedMicroBatch) {
     };
     const Trace before = gradients();
     ASSERT_EQ(before.size(), trainer.net.parameters().size());
-    if (!refusal_of([&] { trainer.forward(rows).backward(); })) continue;
+    const auto refusal = refusal_of([&] { trainer.forward(rows).backward(); });
+    if (!refusal) continue;
     ++refusals;
     const Trace after = gradients();
     EXPECT_TRUE(after.empty() || first_difference(before, after) == std::nullopt);
+    EXPECT_EQ(after.empty(), refusal->text.find("are gone") != std::string::npos) << refusal->text;
+    kept += after.empty() ? 0 : 1;
     trainer.optimizer.zero_grad();
     trainer.step(kRows);
   }
   EXPECT_GT(refusals, 2);
+  EXPECT_GT(kept, 2);
 }
 
 // What was computed in a refused step is gone, and says so.

@@ -3,7 +3,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -36,6 +38,56 @@ struct Problem {
 };
 std::vector<std::vector<float>> values(const WeightAverage& average) {
   return {average.state()[0].to_vector(), average.state()[1].to_vector()};
+}
+
+// An average's work belongs to the step before it, which stays a planned one.
+TEST(Averages, AreAPartOfTheStep) {
+  const auto train = [](int averages, bool minimize, bool two, std::optional<std::int64_t> budget) {
+    const Session session({.budget = budget, .threads = 1});
+    std::vector<Parameter> parameters = {{parameter(normal({64, 64}, 0, 0.1f), "w"), "w"}};
+    if (two) parameters.emplace_back(parameter(full({64}, 0), "b"), "b");
+    SGD optimizer(parameters, {.lr = 0.1f});
+    ExponentialAverage moving(parameters);
+    MeanWeights mean_weights(parameters);
+    const Tensor x = normal({256, 64}, 0, 1);
+    for (int t = 0; t < 20; ++t) {
+      Tensor h = x;
+      for (int layer = 0; layer < 4; ++layer)
+        h = gelu(two ? linear(h, parameters[0], parameters[1]) : linear(h, parameters[0]));
+      const Tensor loss = mean(square(h));
+      if (minimize) {
+        optimizer.minimize(loss);
+      } else {
+        loss.backward();
+        optimizer.step();
+        optimizer.zero_grad();
+      }
+      if (averages > 0) moving.update();
+      if (averages > 1) mean_weights.update();
+    }
+    return session.report();
+  };
+  for (const bool minimize : {false, true}) {
+    for (const bool two : {false, true}) {
+      const std::int64_t peak = train(0, minimize, two, std::nullopt).peak_bytes;
+      for (const std::optional<std::int64_t> budget : {std::optional<std::int64_t>(), std::optional(peak * 2 / 3)}) {
+        const Report alone = train(0, minimize, two, budget);
+        EXPECT_GE(alone.planned_steps, 18);
+        for (const int averages : {1, 2}) {
+          SCOPED_TRACE(std::to_string(minimize) + std::to_string(two) + std::to_string(averages));
+          const Report report = train(averages, minimize, two, budget);
+          EXPECT_EQ(report.steps, 20);
+          EXPECT_EQ(report.last_step.step, 20);
+          EXPECT_GE(report.planned_steps, alone.planned_steps - 1);
+          EXPECT_TRUE(report.last_step.planned);
+          EXPECT_EQ(report.last_step.ops, alone.last_step.ops + averages * (two ? 2 : 1));
+          EXPECT_EQ(report.last_step.recomputed_ops, alone.last_step.recomputed_ops);
+          EXPECT_EQ(report.plan_cost > 0, budget.has_value());
+          EXPECT_NEAR(report.plan_cost, alone.plan_cost, 0.1 * alone.plan_cost);
+        }
+      }
+    }
+  }
 }
 
 TEST(Averages, FollowTheirFormulas) {

@@ -485,6 +485,20 @@ TEST(ByName, MakesTheSameOptimizersWithTheSameOptions) {
             }));
 }
 
+TEST(ByName, DefaultsAreThoseOfTheTypes) {
+  const auto expect = [](const char* name, const auto& options) {
+    EXPECT_EQ(trained([&](const auto& parameters) { return make_optimizer(name, parameters); }),
+              trained([&](const auto& parameters) { return make_with(parameters, options); }))
+        << name;
+  };
+  expect("sgd", SGDOptions());
+  expect("adamw", AdamWOptions());
+  expect("adam", AdamOptions());
+  expect("adagrad", AdagradOptions());
+  expect("rmsprop", RMSpropOptions());
+  expect("lion", LionOptions());
+}
+
 TEST(ByName, OptionsAreThoseOfTheTypes) {
   const auto named = [](const char* name, const NamedValues::Given& given) {
     return trained([&](const auto& parameters) { return make_optimizer(name, parameters, given); });

@@ -90,6 +90,9 @@ TEST_F(CommandTest, EveryModelAndOptimizerIsListed) {
     expect_options(model);
   }
   for (const optim::NamedOptimizer& optimizer : optim::optimizers()) expect_options(optimizer);
+  // The command's own defaults.
+  EXPECT_THAT(help, HasSubstr("adamw: learning rate [0.0003]"));
+  EXPECT_THAT(help, HasSubstr("sgd: part of the last update that goes on [0.9]"));
 }
 
 TEST_F(CommandTest, WrongUsage) {
