@@ -1,6 +1,14 @@
 #include "ops/table.h"
 
 namespace tidemark::ops {
+
+// Op files define these; they do not see this list, so that a new op compiles no other again.
+#define TIDEMARK_OP(name) std::vector<Sample> name##_samples();
+#define TIDEMARK_FORMULAS(name) std::vector<OpEntry> name##_ops();
+#include "ops/ops.def"
+#undef TIDEMARK_OP
+#undef TIDEMARK_FORMULAS
+
 namespace {
 
 std::vector<OpEntry> make_table() {

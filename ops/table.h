@@ -16,12 +16,6 @@ struct OpEntry {
   std::function<std::vector<Sample>()> samples;
 };
 
-#define TIDEMARK_OP(name) std::vector<Sample> name##_samples();
-#define TIDEMARK_FORMULAS(name) std::vector<OpEntry> name##_ops();
-#include "ops/ops.def"
-#undef TIDEMARK_OP
-#undef TIDEMARK_FORMULAS
-
 std::span<const OpEntry> op_table();
 
 }  // namespace tidemark::ops
