@@ -11,7 +11,7 @@ namespace {
 const std::vector<RandomOp>& random_ops() {
   static const std::vector<RandomOp> ops = [] {
     std::vector<RandomOp> all;
-    for (const auto& family : {core_random_ops}) {
+    for (const auto& family : {core_random_ops, embedding_random_ops}) {
       const std::vector<RandomOp> more = family();
       all.insert(all.end(), more.begin(), more.end());
     }

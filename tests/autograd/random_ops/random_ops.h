@@ -67,5 +67,6 @@ struct RandomOp {
 
 // A family each, in a file of its own; random_program.cc lists them.
 std::vector<RandomOp> core_random_ops();
+std::vector<RandomOp> embedding_random_ops();
 
 }  // namespace tidemark::test
