@@ -7,6 +7,7 @@
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
+#include "compute/sparse_rows.h"
 
 namespace tidemark::detail {
 namespace {
@@ -50,8 +51,16 @@ class Declaration {
   }
 
   void check_meta(const Meta& meta, const std::string& what) const {
-    const std::int64_t bytes = meta.layout.plain() ? Meta::plain(meta.shape, meta.dtype).bytes
-                                                   : static_cast<std::int64_t>(machine_.desc(meta).get_size());
+    std::int64_t bytes = 0;
+    if (compute::is_sparse_rows(meta.layout)) {
+      const std::int64_t bound = compute::row_bound(meta.layout);
+      require(meta.shape.rank() == 2 && bound <= meta.shape[0], what, " with ", bound, " rows of ",
+              meta.shape.to_string());
+      bytes = compute::sparse_rows(meta.shape, bound).bytes;
+    } else {
+      bytes = meta.layout.plain() ? Meta::plain(meta.shape, meta.dtype).bytes
+                                  : static_cast<std::int64_t>(machine_.desc(meta).get_size());
+    }
     require(meta.bytes == bytes, what, " of ", meta.bytes, " bytes, and shape ", meta.shape.to_string(), " and dtype ",
             to_string(meta.dtype), " take ", bytes);
   }

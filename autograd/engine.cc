@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "autograd/check.h"
 #include "autograd/gradient_pass.h"
+#include "compute/sparse_rows.h"
 #include "core/extents.h"
 
 namespace tidemark::detail {
@@ -115,6 +116,12 @@ std::vector<Tensor> Engine::apply(const std::shared_ptr<const AnyOp>& op, std::s
   complete_ = false;  // as far as anybody knows: more may follow
   const NodeId id = recorder_.forward(op, values, Needs(needs), keys_, where);
   const Node& node = tape_.nodes[id];
+  for (const Part& part : node.prepared->parts) {
+    for (std::size_t k = 0; k < part.inputs.size(); ++k) {
+      Handle* input = Access::handle(inputs[static_cast<std::size_t>(part.inputs[k])]);
+      input->sparse = input->sparse || compute::is_sparse_rows(part.gx[k].layout);
+    }
+  }
   const std::size_t visible =
       node.prepared->visible < 0 ? node.outputs.size() : static_cast<std::size_t>(node.prepared->visible);
   for (std::size_t i = 0; i < visible; ++i) {

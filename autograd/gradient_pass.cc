@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "compute/sparse_rows.h"
 
 namespace tidemark::detail {
 
@@ -119,6 +120,7 @@ void GradientPass::record(std::span<const ValueId> losses, bool retain) {
     hand_over_from(n);
   }
   hand_over_from(kNone);  // what waited for this step and got nothing from this loss
+  for (Handle* gradient : std::exchange(replaced_, {})) lifetimes_.release(gradient);
   if (retain) return;
   for (NodeId n = 0; n < last; ++n) {
     if (!reached_[n]) continue;
@@ -205,10 +207,10 @@ void GradientPass::record_part(NodeId n, const Part& part, int index) {
   attributes("part", index);
 
   Handle* leaf = tape_.values[origin.inputs[static_cast<std::size_t>(part.inputs[0])]].leaf;
-  const ValueId sum = leaf == nullptr ? kNone : sum_of(leaf);
-  if (part.accumulates && part.inputs.size() == 1 && sum != kNone && part.gx[0].layout.plain()) {
+  const bool has_sum = leaf != nullptr && sum_of(leaf) != kNone;
+  if (part.accumulates && part.inputs.size() == 1 && has_sum && part.gx[0].layout.plain()) {
     node.accumulate = true;
-    node.updates = {sum};
+    node.updates = {dense_sum_of(leaf)};
     leaves_.push_back(leaf);
     recorder_.append(std::move(node), scheduler::Phase::kBackward, part.scratch, part.work, {}, attributes.text());
     return;
@@ -241,6 +243,7 @@ void GradientPass::contribute(ValueId target, ValueId g) {
     deliver(value.leaf, g);
     return;
   }
+  if (is_sparse(g)) g = recorder_.in_layout(g, Layout{}, where_, scheduler::Phase::kBackward);
   auto [grad, first] = grads_.try_emplace(target, g);
   if (first) {
     ++shares_[tape_.values[g].storage];
@@ -268,38 +271,79 @@ ValueId GradientPass::sum_of(Handle* leaf) {
   return leaf->grad == nullptr ? kNone : recorder_.value_of(leaf->grad, "backward", where_);
 }
 
+ValueId GradientPass::dense_sum_of(Handle* leaf) {
+  const ValueId sum = sum_of(leaf);
+  if (sum == kNone || !is_sparse(sum)) return sum;
+  const ValueId dense = fill(sum, 0.0f);
+  become_gradient(leaf, dense);
+  accumulate(dense, sum);
+  return dense;
+}
+
+bool GradientPass::is_sparse(ValueId gradient) const {
+  return compute::is_sparse_rows(tape_.values[gradient].meta.layout);
+}
+
+ValueId GradientPass::sparse_sum(ValueId a, ValueId b) {
+  const Meta& x = tape_.values[a].meta;
+  const std::int64_t rows = compute::row_bound(x.layout) + compute::row_bound(tape_.values[b].meta.layout);
+  const Meta meta = compute::sparse_rows(x.shape, std::min(rows, x.shape[0]));
+  Node node;
+  node.kind = Node::Kind::kSum;
+  node.where = where_;
+  node.reads = {a, b};
+  const ValueId total = recorder_.new_value(meta, Category::kActivations, kNone);
+  node.outputs = {total};
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0, {0, 2.0 * static_cast<double>(meta.bytes)}, {}, "");
+  return total;
+}
+
+void GradientPass::accumulate(ValueId sum, ValueId g) {
+  Node node;
+  node.kind = Node::Kind::kAccumulate;
+  node.where = where_;
+  node.reads = {g};
+  node.updates = {sum};
+  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0,
+                   {0, 3.0 * static_cast<double>(tape_.values[g].meta.bytes)}, {}, "");
+}
+
+void GradientPass::become_gradient(Handle* leaf, ValueId sum) {
+  const StorageId storage = tape_.values[sum].storage;
+  storages_[storage].category = Category::kGradients;
+  storages_[storage].name = absl::StrCat(storages_[leaf->storage].name, ".grad");
+  if (whole_) {
+    target_of(leaf)->sum = sum;
+    return;
+  }
+  storages_[storage].origin = Origin::kCarried;
+  Handle* grad = lifetimes_.new_leaf(tape_.values[sum].meta, storage, leaf->where);
+  grad->value = sum;
+  grad->generation = lifetimes_.generation();
+  ++grad->refs;
+  if (Handle* before = std::exchange(leaf->grad, grad)) replaced_.push_back(before);
+}
+
 void GradientPass::deliver(Handle* leaf, ValueId g) {
+  leaves_.push_back(leaf);
+  if (is_sparse(g)) {
+    const ValueId sum = sum_of(leaf);
+    if (sum == kNone) return become_gradient(leaf, g);
+    if (is_sparse(sum)) return become_gradient(leaf, sparse_sum(sum, g));
+    return accumulate(sum, g);
+  }
   const ValueId plain = recorder_.in_layout(g, Layout{}, where_, scheduler::Phase::kBackward);
   if (plain != g) shares_[tape_.values[plain].storage] = 1;
-  leaves_.push_back(leaf);
-  ValueId sum = sum_of(leaf);
+  ValueId sum = dense_sum_of(leaf);
   if (sum == kNone) {
     sum = plain;
     const bool exclusive = shares_[tape_.values[plain].storage] == 1 && tape_.values[plain].offset == 0 &&
                            storages_[tape_.values[plain].storage].reproducible();
     if (!exclusive) sum = fill(plain, 0.0f);
-    const StorageId storage = tape_.values[sum].storage;
-    storages_[storage].category = Category::kGradients;
-    storages_[storage].name = absl::StrCat(storages_[leaf->storage].name, ".grad");
-    if (whole_) {
-      target_of(leaf)->sum = sum;
-    } else {
-      storages_[storage].origin = Origin::kCarried;
-      Handle* grad = lifetimes_.new_leaf(Meta::plain(leaf->meta.shape), storage, leaf->where);
-      grad->value = sum;
-      grad->generation = lifetimes_.generation();
-      ++grad->refs;
-      leaf->grad = grad;
-    }
+    become_gradient(leaf, sum);
     if (exclusive) return;
   }
-  Node node;
-  node.kind = Node::Kind::kAccumulate;
-  node.where = where_;
-  node.reads = {plain};
-  node.updates = {sum};
-  recorder_.append(std::move(node), scheduler::Phase::kBackward, 0,
-                   {0, 3.0 * static_cast<double>(tape_.values[plain].meta.bytes)}, {}, "");
+  accumulate(sum, plain);
 }
 
 }  // namespace tidemark::detail

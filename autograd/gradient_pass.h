@@ -62,10 +62,19 @@ class GradientPass {
   bool takes_gradient(ValueId target);
   // Adds gradient `g` to what `target` has.
   void contribute(ValueId target, ValueId g);
-  // Gives a leaf its gradient, or adds to the one it has.
+  // Gives a leaf its gradient, or adds to the one it has. Gradients of some rows add up to one of some rows; where one
+  // is of all rows, the sum is, too.
   void deliver(Handle* leaf, ValueId g);
+  // From here on the leaf's gradient is this value. What it was goes when the pass is recorded.
+  void become_gradient(Handle* leaf, ValueId sum);
+  void accumulate(ValueId sum, ValueId g);
+  // The sum of two gradients of some rows.
+  ValueId sparse_sum(ValueId a, ValueId b);
+  bool is_sparse(ValueId gradient) const;
   // What a leaf has by now; kNone: nothing.
   ValueId sum_of(Handle* leaf);
+  // The same, of all rows from here on.
+  ValueId dense_sum_of(Handle* leaf);
 
   Tape& tape_;
   Storages& storages_;
@@ -80,6 +89,7 @@ class GradientPass {
   bool loss_is_one_ = false;
   Whole whole_;
   std::vector<Handle*> leaves_;
+  std::vector<Handle*> replaced_;               // gradients that others have taken the place of
   std::unordered_map<ValueId, ValueId> grads_;  // of forward values
   std::unordered_map<StorageId, int> shares_;   // how many targets share a gradient's bytes
 };

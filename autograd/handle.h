@@ -37,6 +37,7 @@ class Handle {
   bool parameter = false;
   bool keep = false;
   bool in_place = false;  // its bytes are changed by ops, so it never becomes a number
+  bool sparse = false;    // of tables: an op that reads it has gradients for some rows only
   Meta meta;
   std::int64_t offset = 0;              // of a view, into the storage
   Handle* grad = nullptr;               // of leaves: the accumulated gradient

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/check.h"
+#include "compute/sparse_rows.h"
 
 namespace tidemark::detail {
 namespace {
@@ -119,10 +120,19 @@ void Replay::run_kernel(const Node& node, std::span<const Buf> reads, std::span<
       machine_.run_reorder(*node.kernel, *reads[0].meta, reads[0].data, *outputs[0].meta, outputs[0].data, scratch);
       break;
     case Node::Kind::kSum:
+      if (compute::is_sparse_rows(outputs[0].meta->layout)) {
+        compute::add_sparse_rows(*reads[0].meta, reads[0].data, *reads[1].meta, reads[1].data, *outputs[0].meta,
+                                 outputs[0].data, machine_.threads());
+        break;
+      }
       add_floats(reads[0].as(), reads[1].as(), outputs[0].as(), outputs[0].meta->bytes / 4, machine_.threads());
       break;
     case Node::Kind::kAccumulate: {
       const Buf total = buf(node.updates.front());
+      if (compute::is_sparse_rows(reads[0].meta->layout)) {
+        compute::add_rows_to(*reads[0].meta, reads[0].data, total.as(), machine_.threads());
+        break;
+      }
       add_floats(total.as(), reads[0].as(), total.as(), total.numel(), machine_.threads());
       break;
     }

@@ -9,6 +9,7 @@
 #include "autograd/elements.h"
 #include "autograd/engine.h"
 #include "compute/philox.h"
+#include "compute/sparse_rows.h"
 #include "tidemark/session.h"
 
 namespace tidemark {
@@ -154,6 +155,11 @@ Tensor& Tensor::set_requires_grad(bool on, SourceLocation where) {
 Tensor Tensor::grad(SourceLocation where) const {
   Handle* handle = leaf(*this, "grad", where);
   if (handle->engine != nullptr) handle->engine->check_call("grad", where);
+  if (handle->grad != nullptr && compute::is_sparse_rows(handle->grad->meta.layout)) {
+    throw Error(absl::StrCat("[grad] the gradient has some of the rows of ", handle->meta.shape.to_string(),
+                             " only, because the table is used with .sparse = true; read it with sparse_grad() (at ",
+                             to_string(where), ")"));
+  }
   return handle->grad == nullptr ? Tensor() : Access::adopt(handle->grad);
 }
 

@@ -9,6 +9,7 @@
 
 #include "compute/layouts.h"
 #include "compute/require_memory.h"
+#include "compute/sparse_rows.h"
 #include "core/round_up.h"
 
 namespace tidemark::compute {
@@ -208,7 +209,7 @@ std::shared_ptr<const Kernel> Machine::reorder(const Meta& from, const Meta& to)
                           std::to_string(from.layout.id) + ' ' + std::to_string(to.layout.id);
   return kernel(key, [&] {
     Kernel out;
-    if (from.layout == to.layout) {
+    if (from.layout == to.layout || (is_sparse_rows(from.layout) && to.layout.plain())) {
       out.implementation = "copy";
       return out;
     }
@@ -225,6 +226,11 @@ void Machine::run_reorder(const Kernel& kernel, const Meta& from, const void* so
                           void* scratch) {
   if (from.layout == to.layout) {
     std::memcpy(target, source, static_cast<std::size_t>(from.bytes));
+    return;
+  }
+  if (is_sparse_rows(from.layout)) {
+    std::memset(target, 0, static_cast<std::size_t>(to.bytes));
+    add_rows_to(from, source, static_cast<float*>(target), impl_->threads);
     return;
   }
   const auto [source_desc, target_desc] = reorder_descs(*this, from, to);

@@ -93,6 +93,11 @@ std::shared_ptr<const AnyOp> Adagrad::update(std::uint64_t slot) const {
                                           .initial = options_.initial_accumulator_value});
 }
 
+std::string Adagrad::why_every_row(std::uint64_t slot) const {
+  if (settings_of(slot).weight_decay != 0) return "weight decay changes every row in each step";
+  return options_.initial_accumulator_value != 0 ? "initial_accumulator_value is that of every row" : "";
+}
+
 NamedOptimizer adagrad_optimizer() {
   return {.name = "adagrad",
           .options = {NamedOption::number("lr", 0.01, 0, 1e3, "learning rate"),

@@ -55,6 +55,10 @@ std::shared_ptr<const AnyOp> Adam::update(std::uint64_t slot) const {
       {.lr = now.lr, .beta1 = now.beta1, .beta2 = now.beta2, .eps = now.eps, .weight_decay = now.weight_decay});
 }
 
+std::string Adam::why_every_row(std::uint64_t slot) const {
+  return settings_of(slot).weight_decay != 0 ? "weight decay changes every row in each step" : "";
+}
+
 NamedOptimizer adam_optimizer() {
   return {.name = "adam",
           .options = {NamedOption::number("lr", 1e-3, 0, 1e3, "learning rate"),

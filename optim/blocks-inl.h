@@ -135,10 +135,11 @@ struct Moment {
   std::int8_t* exponent = nullptr;
 };
 template <class T>
-HWY_INLINE Moment<T> moment_of(void* state, int moments, int which, std::int64_t n, std::int64_t block) {
-  auto* values = static_cast<T*>(state);
+HWY_INLINE Moment<T> moment_of(const Blocks& blocks, int moments, int which, std::int64_t element, std::int64_t block) {
+  const std::int64_t n = blocks.n;
+  auto* values = static_cast<T*>(blocks.state);
   auto* exponents = reinterpret_cast<std::int8_t*>(values + moments * n);
-  return {values + which * n + block * kBlock, exponents + which * blocks_of(n) + block};
+  return {values + which * n + element, exponents + which * blocks.count + block};
 }
 
 // Moment K of a block while its step is computed; K may be one that the rule does not have.
@@ -299,13 +300,24 @@ class Padded {
 template <class Rule, class T>
 std::int32_t update_all(const Rule rule, const Blocks& blocks) {
   VI most = hn::Zero(DI());
-  for (std::int64_t block = blocks.first; block < blocks.last; ++block) {
-    const std::int64_t start = block * kBlock;
-    const std::int64_t count = blocks.n - start;
+  const std::int64_t a_row = blocks_of(blocks.width);  // blocks
+  std::int64_t row = blocks.first / a_row;
+  std::int64_t column = blocks.first % a_row * kBlock;
+  for (std::int64_t i = blocks.first; i < blocks.last; ++i) {
+    const std::int64_t place = blocks.rows == nullptr ? row : blocks.rows[row];
+    const std::int64_t start = place * blocks.width + column;
+    const std::int64_t block = place * a_row + column / kBlock;
+    const float* const g = blocks.g + row * blocks.width + column;
+    const std::int64_t count = blocks.width - column;
+    column += kBlock;
+    if (column >= blocks.width) {
+      column = 0;
+      ++row;
+    }
     Moment<T> at[kMostMoments];
-    for (int k = 0; k < Rule::kMoments; ++k) at[k] = moment_of<T>(blocks.state, Rule::kMoments, k, blocks.n, block);
+    for (int k = 0; k < Rule::kMoments; ++k) at[k] = moment_of<T>(blocks, Rule::kMoments, k, start, block);
     if (count >= kBlock) {
-      update_block<Rule>(rule, blocks.dither, block, blocks.p + start, blocks.g + start, at, most);
+      update_block<Rule>(rule, blocks.dither, block, blocks.p + start, g, at, most);
       continue;
     }
     Padded<float> parameter;
@@ -313,7 +325,7 @@ std::int32_t update_all(const Rule rule, const Blocks& blocks) {
     Padded<T> moments[kMostMoments];
     Moment<T> padded[kMostMoments];
     parameter.read(blocks.p + start, count);
-    gradient.read(blocks.g + start, count);
+    gradient.read(g, count);
     for (int k = 0; k < Rule::kMoments; ++k) {
       moments[k].read(at[k].values, count);
       padded[k] = {moments[k].values, at[k].exponent};

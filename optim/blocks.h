@@ -43,9 +43,12 @@ Dither dither_of(const State& state, std::int64_t step);
 // By multiplication alone: the C library's pow() may differ in its last bit from machine to machine.
 double power(double base, std::int64_t exponent);
 
-// Some of a parameter's blocks: first to last - 1.
+// Some of the blocks that a step changes: first to last - 1, counted over the rows of the gradient.
 struct Blocks {
   std::int64_t n;
+  std::int64_t count;        // of blocks, in all of the parameter
+  std::int64_t width;        // of a row; n where there are no rows
+  const std::int32_t* rows;  // of the parameter, by row of the gradient; none: the same
   float* p;
   const float* g;
   void* state;
@@ -61,9 +64,12 @@ bool run_blocks(Kernel kernel, const Job& job, std::int64_t n, float* p, const f
                 std::int64_t step, int threads) {
   constexpr std::int64_t kGrain = 16;  // blocks: less is not worth a thread
   constexpr std::int32_t kInfinity = 0x7f800000;
-  const Blocks all{n, p, g, state.bytes, state.format, dither_of(state, step), 0, 0};
+  const std::int64_t width = state.width == 0 ? n : state.width;
+  const std::int64_t count = state.rows == nullptr ? blocks_of(n, state.width) : state.row_count * blocks_of(width);
+  const Blocks all{
+      n, blocks_of(n, state.width), width, state.rows, p, g, state.bytes, state.format, dither_of(state, step), 0, 0};
   std::atomic<bool> finite = true;
-  compute::parallel_for(blocks_of(n), kGrain, threads, [&](std::int64_t first, std::int64_t last) {
+  compute::parallel_for(count, kGrain, threads, [&](std::int64_t first, std::int64_t last) {
     Blocks part = all;
     part.first = first;
     part.last = last;

@@ -10,6 +10,7 @@
 #include "compute/threads.h"
 #include "optim/update.h"
 #include "tidemark/op.h"
+#include "tidemark/sparse_grad.h"
 
 namespace tidemark::optim {
 namespace {
@@ -43,7 +44,7 @@ Prepared change_all(std::span<const Meta> in, double flops_per_element) {
   for (std::size_t i = 0; i < in.size(); ++i) {
     prepared.updates.push_back(static_cast<int>(i));
     prepared.work.bytes += static_cast<double>(3 * in[i].bytes);
-    prepared.work.flops += flops_per_element * static_cast<double>(in[i].shape.numel());
+    prepared.work.flops += flops_per_element * static_cast<double>(compute::stored_count(in[i]));
   }
   return prepared;
 }
@@ -63,7 +64,7 @@ struct ClipNorm {
     Prepared prepared = change_all(in, 3);
     prepared.outputs = {Meta::plain({static_cast<std::int64_t>(sizeof(NormAndBad))}, u8)};
     std::int64_t parts = 0;
-    for (const Meta& meta : in) parts = std::max(parts, parts_of(meta.shape.numel()));
+    for (const Meta& meta : in) parts = std::max(parts, parts_of(compute::stored_count(meta)));
     prepared.scratch = std::max<std::int64_t>(1, parts) * static_cast<std::int64_t>(sizeof(double));
     return prepared;
   }
@@ -72,8 +73,9 @@ struct ClipNorm {
     NormAndBad result;
     double total = 0;
     for (std::size_t i = 0; i < in.size(); ++i) {
-      const float* x = in[i].as();
-      const std::int64_t n = in[i].numel();
+      const compute::StoredFloats elements = compute::stored_floats(*in[i].meta, in[i].data);
+      const float* x = elements.data;
+      const std::int64_t n = elements.count;
       ctx.parallel_for(parts_of(n), kGrain, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t part = first; part < last; ++part) {
           sums[part] = sum_of_squares(x + part * kPart, std::min(kPart, n - part * kPart));
@@ -90,8 +92,9 @@ struct ClipNorm {
     const auto factor = static_cast<float>(static_cast<double>(max_norm) / (result.norm + 1e-6));
     if (factor >= 1) return;
     for (const Buf& gradient : in) {
-      ctx.parallel_for(gradient.numel(), kGrain * kPart, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t i = first; i < last; ++i) gradient.as()[i] *= factor;
+      const compute::StoredFloats elements = compute::stored_floats(*gradient.meta, gradient.data);
+      ctx.parallel_for(elements.count, kGrain * kPart, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) elements.data[i] *= factor;
       });
     }
   }
@@ -104,9 +107,10 @@ struct ClipValue {
   Prepared prepare(Prep&, std::span<const Meta> in, Needs) const { return change_all(in, 2); }
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf>) const {
     for (const Buf& gradient : in) {
-      ctx.parallel_for(gradient.numel(), kGrain * kPart, [&](std::int64_t first, std::int64_t last) {
+      const compute::StoredFloats elements = compute::stored_floats(*gradient.meta, gradient.data);
+      ctx.parallel_for(elements.count, kGrain * kPart, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t i = first; i < last; ++i) {
-          float& x = gradient.as()[i];
+          float& x = elements.data[i];
           x = x > most ? most : x < -most ? -most : x;
         }
       });
@@ -123,7 +127,7 @@ struct Gradients {
 Gradients gradients_of(const std::vector<Parameter>& parameters, SourceLocation where) {
   Gradients gradients;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const Tensor gradient = parameters[i].grad(where);
+    const Tensor gradient = detail::stored_grad(parameters[i], where);
     if (!gradient.defined()) continue;
     const auto known = [&](const Tensor& other) { return other.same(gradient); };
     if (std::any_of(gradients.tensors.begin(), gradients.tensors.end(), known)) continue;

@@ -4,7 +4,7 @@
 // The state of n elements, packed into state_bytes() bytes. f16: the values of each moment (2 n bytes each), then the
 // exponents of each (one int8 a block). f32: the values of each moment (4 n bytes each). Second moments and sums of
 // squares are kept as s = sqrt(v) in f16, which halves their range of exponents, and as v in f32. All zeros is the
-// state before the first step.
+// state before the first step. A table of which some steps change a few rows has blocks that begin with each row.
 //
 // All arithmetic is f32 with every fused multiply-add written out: the same bits on every instruction set and with
 // every number of threads.
@@ -20,8 +20,13 @@ constexpr std::int64_t blocks_of(std::int64_t n) { return (n + kBlock - 1) / kBl
 
 enum class Format : std::uint8_t { kF16, kF32 };
 
-constexpr std::int64_t state_bytes(Format format, int moments, std::int64_t n) {
-  return moments * (format == Format::kF16 ? 2 * n + blocks_of(n) : 4 * n);
+// `width`: of the rows that begin with a block; 0: there are none.
+constexpr std::int64_t blocks_of(std::int64_t n, std::int64_t width) {
+  return width == 0 ? blocks_of(n) : n / width * blocks_of(width);
+}
+
+constexpr std::int64_t state_bytes(Format format, int moments, std::int64_t n, std::int64_t width = 0) {
+  return moments * (format == Format::kF16 ? 2 * n + blocks_of(n, width) : 4 * n);
 }
 
 struct State {
@@ -30,6 +35,11 @@ struct State {
   // What tells dithers apart: the run's seed, and the parameter's number in the optimizer.
   std::uint64_t seed = 0;
   std::uint64_t parameter = 0;
+  // Of a table whose blocks begin with each row: their width. `rows` says which of them a step changes, each once, and
+  // the gradient has these alone; none: all.
+  std::int64_t width = 0;
+  const std::int32_t* rows = nullptr;
+  std::int64_t row_count = 0;
 };
 
 // A kernel changes p, of n elements, by the gradients g, which must be below kGradientLimit in magnitude. True where

@@ -29,7 +29,8 @@ class CheckedUpdate final : public AnyOp {
     return update_->prepare(prep, in, needs);
   }
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const override {
-    if (!all_below(in[1].as(), in[1].numel(), kGradientLimit, ctx.threads())) {
+    const auto [elements, count] = compute::stored_floats(*in[1].meta, in[1].data);
+    if (!all_below(elements, count, kGradientLimit, ctx.threads())) {
       *refused_ = true;
       throw Error("its gradient is not finite, or 2^63 and more");
     }
@@ -117,6 +118,7 @@ void Optimizer::minimize_whole(const Tensor& loss, const MinimizeOptions& option
 void Optimizer::minimize(const Tensor& loss, const MinimizeOptions& options, SourceLocation where) {
   Session& session = slots_.front().parameter.session(where);
   check_whole(where);
+  check_tables(where);
   check_parameters(session, where);
   if (!loss.defined()) throw Error("[minimize] the loss is undefined (at " + to_string(where) + ")");
   if (std::none_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.parameter.requires_grad(); })) {

@@ -9,6 +9,7 @@
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
 #include "tidemark/session.h"
+#include "tidemark/sparse_grad.h"
 
 namespace tidemark::optim {
 namespace {
@@ -27,7 +28,8 @@ struct CheckFinite {
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     std::int32_t bad = 0;
     for (std::size_t i = 0; i < in.size() && bad == 0; ++i) {
-      if (!all_below(in[i].as(), in[i].numel(), limit, ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
+      const auto [elements, count] = compute::stored_floats(*in[i].meta, in[i].data);
+      if (!all_below(elements, count, limit, ctx.threads())) bad = static_cast<std::int32_t>(i) + 1;
     }
     *out[0].as<std::int32_t>() = bad;
   }
@@ -74,6 +76,8 @@ Optimizer::Optimizer(const Config& config, const std::vector<Parameter>& paramet
 
 Optimizer::~Optimizer() = default;
 
+std::string Optimizer::why_every_row(std::uint64_t) const { return "a step of this optimizer changes every row"; }
+
 void Optimizer::fail(const std::string& text, SourceLocation where) const {
   throw Error("[" + kind_ + "] " + text + " (at " + to_string(where) + ")");
 }
@@ -84,9 +88,38 @@ void Optimizer::make_all_state(SourceLocation where) {
 
 void Optimizer::make_state(Slot& slot, SourceLocation where) const {
   const int moments = sets_[slot.set].moments;
-  if (moments == 0 || slot.state.defined()) return;
-  const std::int64_t bytes = state_bytes(format_of(state_), moments, slot.parameter.numel());
+  if (slot.state.defined()) return;
+  slot.width = detail::is_read_sparsely(slot.parameter) ? slot.parameter.size(1) : 0;
+  if (moments == 0) return;
+  const std::int64_t bytes = state_bytes(format_of(state_), moments, slot.parameter.numel(), slot.width);
   slot.state = tidemark::state({bytes}, u8, Category::kOptimizer, slot.name + "." + kind_, where);
+}
+
+// Tables may have become such since the optimizer was made.
+void Optimizer::check_tables(SourceLocation where) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (!slot.parameter.requires_grad() || !detail::is_read_sparsely(slot.parameter)) continue;
+    if (const std::string why = why_every_row(i); !why.empty()) {
+      fail("'" + slot.name + "' is a table that is read with .sparse = true, whose gradient has a few of its rows; " +
+               why +
+               ". Leave out .sparse, or take optim::Adam, optim::Adagrad or optim::SGD without weight decay and " +
+               "momentum for such tables, in an optimizer of their own",
+           where);
+    }
+    if (slot.width != 0) continue;
+    if (slot.state.defined() && state_ == f16 && slot.parameter.size(1) % kBlock != 0) {
+      if (slot.steps > 0) {
+        fail("'" + slot.name + "' is read with .sparse = true now, and its state of " + std::to_string(slot.steps) +
+                 " steps is that of another table: its blocks do not begin with its rows. Read it so from the first " +
+                 "step on, or keep the state in f32",
+             where);
+      }
+      slot.state = Tensor();
+      make_state(slot, where);
+    }
+    slot.width = slot.parameter.size(1);
+  }
 }
 
 void Optimizer::check_count(std::int64_t steps, SourceLocation where) const {
@@ -166,12 +199,13 @@ void Optimizer::check_gradients(Session& session, std::span<const Tensor> gradie
 void Optimizer::step(SourceLocation where) {
   Session& session = slots_.front().parameter.session(where);
   check_whole(where);
+  check_tables(where);
   check_parameters(session, where);
   std::vector<Tensor> gradients;
   std::vector<std::size_t> graded;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].parameter.requires_grad()) continue;
-    Tensor gradient = slots_[i].parameter.grad();
+    Tensor gradient = detail::stored_grad(slots_[i].parameter, where);
     if (!gradient.defined()) continue;
     gradients.push_back(std::move(gradient));
     graded.push_back(i);

@@ -88,6 +88,11 @@ std::shared_ptr<const AnyOp> SGD::update(std::uint64_t slot) const {
       {.lr = now.lr, .momentum = now.momentum, .weight_decay = now.weight_decay, .nesterov = options_.nesterov});
 }
 
+std::string SGD::why_every_row(std::uint64_t slot) const {
+  if (settings_of(slot).weight_decay != 0) return "weight decay changes every row in each step";
+  return moments_of(slot) > 0 ? "momentum changes every row in each step" : "";
+}
+
 NamedOptimizer sgd_optimizer() {
   return {.name = "sgd",
           .options = {NamedOption::number("lr", 0.01, 0, 1e3, "learning rate"),

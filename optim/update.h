@@ -1,6 +1,7 @@
 // What the update ops of all optimizers share.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "compute/sparse_rows.h"
 #include "optim/kernels.h"
 #include "tidemark/op.h"
 #include "tidemark/optim.h"
@@ -39,18 +41,27 @@ struct Update {
                  "the parameter has shape " + in[0].shape.to_string() + ", its gradient " + in[1].shape.to_string());
     Prepared prepared;
     prepared.updates = {0};
-    prepared.work.bytes = static_cast<double>(2 * in[0].bytes + in[1].bytes);
+    std::int64_t changed = in[0].bytes;
     if (in.size() > 2) {
       prepared.updates.push_back(2);
-      prepared.work.bytes += static_cast<double>(2 * in[2].bytes);
+      changed += in[2].bytes;
     }
-    prepared.work.flops = Step::kFlops * static_cast<double>(in[0].shape.numel());
+    const auto elements = static_cast<double>(compute::stored_count(in[1]));
+    const double share = elements / static_cast<double>(std::max<std::int64_t>(in[0].shape.numel(), 1));
+    prepared.work.bytes = 2 * share * static_cast<double>(changed) + static_cast<double>(in[1].bytes);
+    prepared.work.flops = Step::kFlops * elements;
     return prepared;
   }
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf>) const {
     State here = state;
     if (in.size() > 2) here.bytes = in[2].data;
-    if (!kKernel(step, in[0].numel(), in[0].as(), in[1].as(), here, ctx.threads())) health->bad_since = number;
+    if (compute::is_sparse_rows(in[1].meta->layout)) {
+      const compute::SparseRows rows = compute::sparse_rows_at(*in[1].meta, in[1].data);
+      here.rows = rows.places;
+      here.row_count = *rows.count;
+    }
+    const float* gradient = compute::stored_floats(*in[1].meta, in[1].data).data;
+    if (!kKernel(step, in[0].numel(), in[0].as(), gradient, here, ctx.threads())) health->bad_since = number;
   }
 };
 
@@ -61,7 +72,7 @@ std::shared_ptr<const AnyOp> update_op(const Optimizer& optimizer, std::uint64_t
   step.step = own.steps;
   return any_op(Update<Step, kKernel>{
       .step = step,
-      .state = {.format = format_of(optimizer.state_), .seed = optimizer.seed_, .parameter = slot},
+      .state = {.format = format_of(optimizer.state_), .seed = optimizer.seed_, .parameter = slot, .width = own.width},
       .health = own.health,
       .number = optimizer.steps_,
   });

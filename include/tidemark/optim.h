@@ -90,7 +90,8 @@ class Optimizer {
   void minimize(const Tensor& loss, const MinimizeOptions& options = {},
                 SourceLocation where = SourceLocation::current());
   void zero_grad(SourceLocation where = SourceLocation::current());
-  // Of all gradients together, to be known before the first step: what a pass that looks at all of them takes.
+  // Of all gradients together, to be known before the first step: what a pass that looks at all of them takes. Those of
+  // tables that are read with .sparse = true are counted whole.
   std::int64_t gradient_bytes() const;
 
   // What may change between steps; no step is planned anew for it. `group` is a group's pattern; empty: the parameters
@@ -132,6 +133,9 @@ class Optimizer {
 
   // The op that takes {parameter, gradient, state (where there is one)} and updates the first and the last.
   virtual std::shared_ptr<const AnyOp> update(std::uint64_t slot) const = 0;
+  // Why a step changes every row of this parameter, also of a table whose gradient has a few rows (sparse_grad.h);
+  // empty where it changes these rows alone.
+  virtual std::string why_every_row(std::uint64_t slot) const;
   // What it is made of, with optim/update.h.
   template <class Step, bool (*kKernel)(const Step&, std::int64_t, float*, const float*, const State&, int)>
   friend std::shared_ptr<const AnyOp> update_op(const Optimizer& optimizer, std::uint64_t slot, Step step);
@@ -146,6 +150,7 @@ class Optimizer {
     Tensor parameter;
     std::string name;
     Tensor state;
+    std::int64_t width = 0;  // of a table's rows, where the state's blocks begin with them
     std::size_t set = 0;     // of sets_
     std::int64_t steps = 0;  // of its own
     std::shared_ptr<Health> health;
@@ -166,6 +171,7 @@ class Optimizer {
   void check_count(std::int64_t steps, SourceLocation where) const;
   [[noreturn]] void fail(const std::string& text, SourceLocation where) const;
   void make_state(Slot& slot, SourceLocation where) const;
+  void check_tables(SourceLocation where);
   void check_parameters(Session& session, SourceLocation where);
   void check_gradients(Session& session, std::span<const Tensor> gradients, std::span<const std::size_t> slots,
                        SourceLocation where) const;
@@ -210,6 +216,7 @@ class SGD final : public Optimizer {
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  std::string why_every_row(std::uint64_t slot) const override;
   SGDOptions options_;
 };
 
@@ -251,6 +258,7 @@ class Adam final : public Optimizer {
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  std::string why_every_row(std::uint64_t slot) const override;
   AdamOptions options_;
 };
 
@@ -271,6 +279,7 @@ class Adagrad final : public Optimizer {
 
  private:
   std::shared_ptr<const AnyOp> update(std::uint64_t slot) const override;
+  std::string why_every_row(std::uint64_t slot) const override;
   AdagradOptions options_;
 };
 

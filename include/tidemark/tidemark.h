@@ -19,5 +19,6 @@
 #include "tidemark/schedule.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
+#include "tidemark/sparse_grad.h"
 #include "tidemark/tensor.h"
 #include "tidemark/units.h"

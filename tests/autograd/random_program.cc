@@ -11,8 +11,9 @@ namespace {
 const std::vector<RandomOp>& random_ops() {
   static const std::vector<RandomOp> ops = [] {
     std::vector<RandomOp> all;
-    for (const auto& family : {core_random_ops, attention_random_ops, losses_random_ops, pointwise_random_ops,
-                               products_random_ops, recurrent_random_ops, reductions_random_ops, shapes_random_ops}) {
+    for (const auto& family :
+         {core_random_ops, attention_random_ops, embedding_random_ops, losses_random_ops, pointwise_random_ops,
+          products_random_ops, recurrent_random_ops, reductions_random_ops, shapes_random_ops}) {
       const std::vector<RandomOp> more = family();
       all.insert(all.end(), more.begin(), more.end());
     }

@@ -324,6 +324,8 @@ TEST(SaveSets, EveryDeclaredItemIsRead) {
         if (all[i]) examine(sample, Needs(std::uint64_t{1} << i));
       }
     }
+    // The offsets of its samples are zeros, and are the same when they are spoilt.
+    if (entry.name == "embedding_bag") declared.erase("input 2 for gradients 8");
     EXPECT_EQ(declared, mattered) << entry.name;
   }
 }

@@ -68,6 +68,7 @@ struct RandomOp {
 // A family each, in a file of its own; random_program.cc lists them.
 std::vector<RandomOp> core_random_ops();
 std::vector<RandomOp> attention_random_ops();
+std::vector<RandomOp> embedding_random_ops();
 std::vector<RandomOp> losses_random_ops();
 std::vector<RandomOp> pointwise_random_ops();
 std::vector<RandomOp> products_random_ops();
