@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tidemark/ops/losses.h"
 #include "tidemark/session.h"
 #include "tidemark/units.h"
 #include "tools/arguments.h"

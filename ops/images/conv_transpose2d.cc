@@ -199,7 +199,7 @@ struct ConvTranspose2d {
       const int more = options.output_padding[d];
       prep.require(stride >= 1 && dilation >= 1 && padding >= 0,
                    "stride and dilation must be at least 1 and padding at least 0");
-      prep.require(more >= 0 && (more < stride || more < dilation),
+      prep.require(more >= 0 && more < stride,
                    "output_padding is " + std::to_string(more) + "; it must be smaller than stride or dilation");
       const std::int64_t reach = (w[dim] - 1) * dilation + 1;
       size[d] = (x[dim] - 1) * stride - 2 * std::int64_t{padding} + reach + more;
@@ -208,8 +208,7 @@ struct ConvTranspose2d {
       g.stride.push_back(stride);
       g.dilation.push_back(dilation - 1);
       g.padding_before.push_back(padding);
-      // The convolution that this transposes drops what is less than a stride at the end by itself.
-      g.padding_after.push_back(more < stride ? padding : padding - more);
+      g.padding_after.push_back(padding);
     }
     g.out = Shape({x[0], w[1] * groups, size[0], size[1]});
     require_countable(prep, "x", x);
@@ -247,7 +246,18 @@ std::vector<Sample> conv_transpose2d_samples() { return ConvTranspose2d::samples
 
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options, SourceLocation where) {
-  const Tensor y = apply(ops::ConvTranspose2d{options}, {x, weight}, where);
+  // The convolution that this transposes drops by itself what is less than a stride at the end; zeros are added for
+  // more.
+  ops::ConvTranspose2d op{options};
+  std::array<std::int64_t, 2> zeros{};
+  for (std::size_t d = 0; d < 2; ++d) {
+    const int more = options.output_padding[d];
+    if (more < options.stride[d] || more >= options.dilation[d]) continue;
+    op.options.output_padding[d] = options.stride[d] - 1;
+    zeros[d] = more - op.options.output_padding[d];
+  }
+  Tensor y = apply(op, {x, weight}, where);
+  if (zeros[0] + zeros[1] > 0) y = pad(y, {{0, zeros[0]}, {0, zeros[1]}}, {}, where);
   if (!bias.defined()) return y;
   const std::int64_t channels = y.size(1, where);
   if (bias.shape(where) != Shape({channels})) {

@@ -117,15 +117,15 @@ Tensor weighted(std::string_view op, const Tensor& losses, const Tensor& weight,
   const Tensor product = mul(losses, weight, where);
   switch (reduction) {
     case LossReduction::kMean:
-      return mean(product, where);
+      return mean(product, {}, where);
     case LossReduction::kNone:
       return product;
     case LossReduction::kSum:
-      return sum(product, where);
+      return sum(product, {}, where);
     case LossReduction::kBatchMean:
       break;
   }
-  return div(sum(product, where), static_cast<float>(losses.size(0, where)), where);
+  return div(sum(product, {}, where), static_cast<float>(losses.size(0, where)), where);
 }
 
 }  // namespace

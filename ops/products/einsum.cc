@@ -197,7 +197,7 @@ class Einsum {
       }
     }
     if (dims.empty()) return;
-    term = {sum(term.value, dims, where_), left};
+    term = {sum(term.value, dims, {}, where_), left};
   }
 
   Term ordered(const Term& term, const Labels& labels) const {
