@@ -310,7 +310,7 @@ struct PairwiseDistance {
     const auto sample = [](std::string label, const Shape& shape, float p) {
       return Sample{std::move(label), {{shape}, {shape}}, any_op(PairwiseDistance{.p = p}), {true, true}};
     };
-    return {sample("two", {7, 19}, 2), sample("one", {2, 3, 9}, 1), sample("three", {4, 5}, 3),
+    return {sample("two", {7, 19}, 2), sample("p of one", {2, 3, 9}, 1), sample("three", {4, 5}, 3),
             sample("less than two", {4, 5}, 1.5f), sample("largest", {6, 4}, std::numeric_limits<float>::infinity())};
   }
 

@@ -20,27 +20,28 @@ struct Sign {
   M slope() const { return nowhere(); }
 };
 
+// Without vectors Highway's functions lose the sign of a zero.
 struct Floor {
   static constexpr std::string_view name = "floor";
-  V value(V x) const { return hn::Floor(x); }
+  V value(V x) const { return hn::CopySign(hn::Floor(x), x); }
   M slope() const { return nowhere(); }
 };
 
 struct Ceil {
   static constexpr std::string_view name = "ceil";
-  V value(V x) const { return hn::Ceil(x); }
+  V value(V x) const { return hn::CopySign(hn::Ceil(x), x); }
   M slope() const { return nowhere(); }
 };
 
 struct Round {
   static constexpr std::string_view name = "round";
-  V value(V x) const { return hn::Round(x); }
+  V value(V x) const { return hn::CopySign(hn::Round(x), x); }
   M slope() const { return nowhere(); }
 };
 
 struct Trunc {
   static constexpr std::string_view name = "trunc";
-  V value(V x) const { return hn::Trunc(x); }
+  V value(V x) const { return hn::CopySign(hn::Trunc(x), x); }
   M slope() const { return nowhere(); }
 };
 

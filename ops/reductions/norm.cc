@@ -233,7 +233,7 @@ struct Norm {
     const double inf = std::numeric_limits<double>::infinity();
     return {{"all", {{{3, 4, 5}}}, any_op(Norm{})},
             {"long", {{{70000}}}, any_op(Norm{})},
-            {"one", {{{3, 4, 2, 5}}}, any_op(Norm{{false, 0b1101}, 1, true})},
+            {"p of one", {{{3, 4, 2, 5}}}, any_op(Norm{{false, 0b1101}, 1, true})},
             {"two", {{{2, 41, 7}}}, any_op(Norm{{false, 0b010}, 2})},
             {"three", {{{5, 13}}}, any_op(Norm{{false, 0b10}, 3})},
             {"minus", {{{5, 3}, f32, SampleInput::Fill::kPositive}}, any_op(Norm{{false, 0b10}, -1.5})},

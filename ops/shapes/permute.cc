@@ -201,7 +201,7 @@ struct Roll {
   }
 
   static std::vector<Sample> samples() {
-    return {{"one", {{{3, 7}}}, any_op(Roll{{2}, {1}})},
+    return {{"columns", {{{3, 7}}}, any_op(Roll{{2}, {1}})},
             {"both", {{{4, 5, 3}}}, any_op(Roll{{-1, 7}, {2, -3}})},
             {"rows", {{{6, 5, 2}}}, any_op(Roll{{2}, {-3}})}};
   }
