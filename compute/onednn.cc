@@ -1,7 +1,8 @@
 #include "compute/onednn.h"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
+#include <mutex>
 
 namespace tidemark::compute {
 namespace {
@@ -13,6 +14,17 @@ dnnl::normalization_flags flags_of(bool given_statistics) {
   using Flags = dnnl::normalization_flags;
   const Flags affine = Flags::use_scale | Flags::use_shift;
   return given_statistics ? affine | Flags::use_global_stats : affine;
+}
+
+Desc ordered_layout(const std::vector<int>& order, const Dims& dims, dnnl::memory::data_type type) {
+  Dims strides(dims.size(), 1);
+  std::int64_t stride = 1;
+  for (std::size_t i = order.size(); i-- > 0;) {
+    const auto dim = static_cast<std::size_t>(order[i]);
+    strides[dim] = stride;
+    stride *= std::max<std::int64_t>(1, dims[dim]);
+  }
+  return {dims, type, strides};
 }
 
 }  // namespace
@@ -103,6 +115,48 @@ Places places_of(const Desc& desc) {
   return out;
 }
 
+namespace {
+
+// Version 3 makes a layout with blocks by its name only. Names are found by trying all of them on sizes at which each
+// lies in a way of its own, once for each format.
+FormatTag tag_of(const Format& format) {
+  struct Known {
+    Format format;
+    FormatTag tag;
+  };
+  static std::mutex mutex;
+  static std::vector<Known> known;
+  const std::lock_guard lock(mutex);
+  for (const Known& entry : known) {
+    if (entry.format == format) return entry.tag;
+  }
+  Dims dims(format.order.size(), 2);
+  for (const Places::Block& block : format.blocks) dims[static_cast<std::size_t>(block.dim)] *= block.size;
+  FormatTag found = FormatTag::undef;
+  for (int i = dnnl_format_tag_any + 1; i < dnnl_format_tag_last && found == FormatTag::undef; ++i) {
+    const Desc candidate(dims, kF32, static_cast<FormatTag>(i), true);
+    if (!candidate) continue;
+    const Places places = places_of(candidate);
+    if (!places.simple || places.blocks != format.blocks) continue;
+    bool ordered = true;
+    for (std::size_t k = 1; k < format.order.size(); ++k) {
+      ordered = ordered && places.strides[static_cast<std::size_t>(format.order[k - 1])] >
+                               places.strides[static_cast<std::size_t>(format.order[k])];
+    }
+    if (ordered) found = static_cast<FormatTag>(i);
+  }
+  known.push_back({format, found});
+  return found;
+}
+
+}  // namespace
+
+Desc layout_in(const Format& format, const Dims& dims, dnnl::memory::data_type type) {
+  if (format.blocks.empty()) return ordered_layout(format.order, dims, type);
+  const FormatTag tag = tag_of(format);
+  return tag == FormatTag::undef ? Desc() : Desc(dims, type, tag, true);
+}
+
 #else
 
 ConvolutionForward convolution_forward(const dnnl::engine& engine, const ConvolutionCall& call, const Desc& src,
@@ -166,6 +220,33 @@ Places places_of(const Desc& desc) {
   return out;
 }
 
+Desc layout_in(const Format& format, const Dims& dims, dnnl::memory::data_type type) {
+  if (format.blocks.empty()) return ordered_layout(format.order, dims, type);
+  dnnl_memory_desc_t out;
+  std::memset(&out, 0, sizeof out);
+  out.ndims = static_cast<int>(dims.size());
+  out.data_type = dnnl::memory::convert_to_c(type);
+  out.format_kind = dnnl_blocked;
+  dnnl_blocking_desc_t& blocking = out.format_desc.blocking;
+  blocking.inner_nblks = static_cast<int>(format.blocks.size());
+  Dims block(dims.size(), 1);
+  std::int64_t stride = 1;
+  for (std::size_t i = 0; i < format.blocks.size(); ++i) {
+    blocking.inner_idxs[i] = format.blocks[i].dim;
+    blocking.inner_blks[i] = format.blocks[i].size;
+    block[static_cast<std::size_t>(format.blocks[i].dim)] *= format.blocks[i].size;
+    stride *= format.blocks[i].size;
+  }
+  for (std::size_t i = format.order.size(); i-- > 0;) {
+    const auto dim = static_cast<std::size_t>(format.order[i]);
+    out.dims[dim] = dims[dim];
+    out.padded_dims[dim] = (dims[dim] + block[dim] - 1) / block[dim] * block[dim];
+    blocking.strides[dim] = stride;
+    stride *= std::max<std::int64_t>(1, out.padded_dims[dim] / block[dim]);
+  }
+  return Desc(out);
+}
+
 #endif
 
 dnnl::primitive make_primitive(const ConvolutionForward& descriptor) { return dnnl::convolution_forward(descriptor); }
@@ -208,7 +289,5 @@ Desc blocked_image(const Dims& dims) {
   const bool wide = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
   return {dims, kF32, wide ? FormatTag::nChw16c : FormatTag::nChw8c};
 }
-
-Desc tagged_layout(const Dims& dims, dnnl::memory::data_type type, FormatTag tag) { return {dims, type, tag, true}; }
 
 }  // namespace tidemark::compute

@@ -68,13 +68,21 @@ Places places_of(const Desc& desc);
 // Equal in where every element lies: the stride of a dimension that is never stepped over does not count.
 bool same_places(const Places& a, const Places& b);
 
+// A layout without its sizes, so that one serves every shape: the order of the dimensions, outermost first, and the
+// blocks inside of them.
+struct Format {
+  std::vector<int> order;
+  std::vector<Places::Block> blocks;
+  friend bool operator==(const Format&, const Format&) = default;
+};
+// Empty where oneDNN has no such layout.
+Desc layout_in(const Format& format, const Dims& dims, dnnl::memory::data_type type);
+
 Desc any_layout(const Dims& dims);
 Desc plain_vector(std::int64_t size);
 // Row-major.
 Desc plain_layout(const Dims& dims, dnnl::memory::data_type type);
 // Images with channels in blocks of a vector's width: where batch norm and pooling are fast.
 Desc blocked_image(const Dims& dims);
-// Empty where the tag is of another rank.
-Desc tagged_layout(const Dims& dims, dnnl::memory::data_type type, FormatTag tag);
 
 }  // namespace tidemark::compute

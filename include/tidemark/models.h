@@ -52,9 +52,14 @@ class Gpt : public Module {
   void visit(Visitor& visitor) override;
   // tokens (i32) [N, T], T <= context -> [N, T, vocabulary].
   Tensor operator()(const Tensor& tokens, SourceLocation where = SourceLocation::current()) const;
+  // The mean cross entropy of the tokens that follow, next (i32) [N, T] -> []. It never holds the logits of all rows.
+  Tensor loss(const Tensor& tokens, const Tensor& next, SourceLocation where = SourceLocation::current()) const;
   const GptOptions& options() const { return options_; }
 
  private:
+  // Of the last block, normalised: [N, T, width].
+  Tensor features(const Tensor& tokens, SourceLocation where) const;
+
   struct Block {
     Block(const GptOptions& options, SourceLocation where);
     void visit(Visitor& visitor);

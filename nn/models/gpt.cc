@@ -67,7 +67,7 @@ void Gpt::visit(Visitor& visitor) {
   visitor.child("norm", norm_);
 }
 
-Tensor Gpt::operator()(const Tensor& tokens, SourceLocation where) const {
+Tensor Gpt::features(const Tensor& tokens, SourceLocation where) const {
   require(tokens.shape(where).rank() == 2 && tokens.size(1, where) <= options_.context, "Gpt",
           "tokens must be [N, T] with T at most " + std::to_string(options_.context) + ", but are " +
               tokens.shape(where).to_string(),
@@ -75,7 +75,15 @@ Tensor Gpt::operator()(const Tensor& tokens, SourceLocation where) const {
   const Tensor positions = slice(positions_.weight, 0, 0, tokens.size(1, where), where);
   Tensor x = dropout_(add(tokens_(tokens, where), positions, where), where);
   for (const Block& block : blocks_) x = block(x, where);
-  return linear(norm_(x, where), tokens_.weight, {}, where);
+  return norm_(x, where);
+}
+
+Tensor Gpt::operator()(const Tensor& tokens, SourceLocation where) const {
+  return linear(features(tokens, where), tokens_.weight, {}, where);
+}
+
+Tensor Gpt::loss(const Tensor& tokens, const Tensor& next, SourceLocation where) const {
+  return linear_cross_entropy(features(tokens, where), tokens_.weight, {}, next, {}, where);
 }
 
 NamedModel gpt_model() {

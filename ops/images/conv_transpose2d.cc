@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/onednn.h"
 #include "ops/table.h"
@@ -246,6 +247,7 @@ std::vector<Sample> conv_transpose2d_samples() { return ConvTranspose2d::samples
 
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options, SourceLocation where) {
+  ops::require_defined("conv_transpose2d", {&x, &weight}, where);
   // The convolution that this transposes drops by itself what is less than a stride at the end; zeros are added for
   // more.
   ops::ConvTranspose2d op{options};
@@ -270,6 +272,7 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
 
 Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose1dOptions& options, SourceLocation where) {
+  ops::require_defined("conv_transpose1d", {&x, &weight}, where);
   const Shape& shape = x.shape(where);
   const Shape& w = weight.shape(where);
   if (shape.rank() != 3 || w.rank() != 3) {

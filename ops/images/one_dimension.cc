@@ -1,6 +1,7 @@
 // The ops of sequences [N, C, L], which are images of one row.
 #include <string>
 
+#include "ops/defined.h"
 #include "tidemark/ops/images.h"
 #include "tidemark/ops/shapes.h"
 
@@ -24,6 +25,7 @@ Tensor as_sequence(const Tensor& y, SourceLocation where) {
 
 Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv1dOptions& options,
               SourceLocation where) {
+  ops::require_defined("conv1d", {&x, &weight}, where);
   const Shape& w = weight.shape(where);
   if (w.rank() != 3) {
     throw ShapeError("[conv1d] weight is " + w.to_string() + "; it must be [O, C / groups, K] (at " + to_string(where) +

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/defined.h"
 #include "ops/images/windows.h"
 #include "ops/simd-inl.h"
 #include "ops/table.h"
@@ -179,7 +180,7 @@ struct Upsample {
             {"bilinear", {{{2, 5, 4, 3}}}, any_op(Upsample{{8, 6}, {2, 2}, true, false})},
             {"bilinear corners", {{{1, 8, 3, 5}}}, any_op(Upsample{{7, 9}, {}, true, true})},
             {"bilinear smaller", {{{1, 2, 7, 6}}}, any_op(Upsample{{3, 4}, {}, true, false})},
-            {"one", {{{2, 2, 1, 1}}}, any_op(Upsample{{3, 1}, {}, true, true})}};
+            {"single", {{{2, 2, 1, 1}}}, any_op(Upsample{{3, 1}, {}, true, true})}};
   }
 
  private:
@@ -221,6 +222,7 @@ std::vector<Sample> upsample_samples() { return Upsample::samples(); }
 }  // namespace ops
 
 Tensor upsample(const Tensor& x, const UpsampleOptions& options, SourceLocation where) {
+  ops::require_defined("upsample", {&x}, where);
   const auto fail = [&](const std::string& message) {
     throw ShapeError("[upsample] " + message + " (at " + to_string(where) + ")");
   };

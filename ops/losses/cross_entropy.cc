@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "ops/losses/cross_entropy.cc"  // NOLINT: what foreach_target compiles again
 #include "hwy/foreach_target.h"                           // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/losses/class_rows.h"
 #include "ops/losses/softmax_rows.h"
@@ -220,6 +221,7 @@ std::vector<Sample> cross_entropy_samples() { return CrossEntropy::samples(); }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options,
                      SourceLocation where) {
+  ops::require_defined("cross_entropy", {&logits, &target}, where);
   std::vector<Tensor> inputs = {logits, target};
   if (options.weight.defined()) inputs.push_back(options.weight);
   if (target.dtype(where) == f32) {

@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "ops/losses/similarity.cc"  // NOLINT: what foreach_target compiles again
 #include "hwy/foreach_target.h"                        // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/losses/similarity.h"
 #include "ops/simd-inl.h"
@@ -383,6 +384,7 @@ Tensor cosine_similarity(const Tensor& a, const Tensor& b, const CosineSimilarit
 
 Tensor pairwise_distance(const Tensor& a, const Tensor& b, const PairwiseDistanceOptions& options,
                          SourceLocation where) {
+  ops::require_defined("pairwise_distance", {&a, &b}, where);
   const Tensor norms = apply(ops::PairwiseDistance{.p = options.p, .eps = options.eps}, {a, b}, where);
   if (!options.keepdim) return norms;
   return reshape(norms, a.shape(where).with(-1, 1), where);

@@ -2,6 +2,7 @@
 // the running ones are changed by a second op, which is recorded once and never replayed.
 #include <algorithm>
 
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/onednn.h"
 #include "ops/table.h"
@@ -242,6 +243,7 @@ std::vector<Sample> batch_norm_update_samples() { return BatchNormUpdate::sample
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
                   const Tensor& running_variance, const BatchNormOptions& options, SourceLocation where) {
+  ops::require_defined("batch_norm", {&x}, where);
   const Shape& shape = x.shape(where);
   if (shape.rank() == 3) {
     const Tensor image = reshape(x, {shape[0], shape[1], 1, shape[2]}, where);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/simd-inl.h"
 #include "ops/table.h"
@@ -270,6 +271,7 @@ Tensor group_norm(const Tensor& x, int groups, const Tensor& gamma, const Tensor
 
 Tensor instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const GroupNormOptions& options,
                      SourceLocation where) {
+  ops::require_defined("instance_norm", {&x}, where);
   const Shape& shape = x.shape(where);
   if (shape.rank() < 3 || shape[1] > std::numeric_limits<int>::max()) {
     throw ShapeError("[instance_norm] x " + shape.to_string() + " must be [N, C, L] or [N, C, H, W] (at " +

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "ops/norms/layer_norm.cc"  // NOLINT: what foreach_target compiles again
 #include "hwy/foreach_target.h"                       // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/simd-inl.h"
 #include "ops/sums.h"
@@ -261,6 +262,7 @@ std::vector<Sample> layer_norm_samples() { return LayerNorm::samples(); }
 
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const LayerNormOptions& options,
                   SourceLocation where) {
+  ops::require_defined("layer_norm", {&x}, where);
   const Shape& shape = x.shape(where);
   const int first = shape.rank() - options.dims;
   if (options.dims < 1 || first < 0) {

@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "ops/pointwise/binary_functions.cc"  // NOLINT: what foreach_target compiles again
 #include "hwy/foreach_target.h"                                 // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "ops/defined.h"
 #include "ops/pointwise/pointwise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -127,6 +128,7 @@ Tensor pow(const Tensor& base, const Tensor& exponent, SourceLocation where) {
 }
 
 Tensor prelu(const Tensor& x, const Tensor& weight, SourceLocation where) {
+  ops::require_defined("prelu", {&x, &weight}, where);
   const Shape& shape = x.shape(where);
   const Shape& own = weight.shape(where);
   const std::int64_t channels = shape.rank() > 1 ? shape[1] : 1;

@@ -5,6 +5,7 @@
 // After foreach_target.h.
 #include "hwy/highway.h"
 #include "ops/broadcast.h"
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/simd-inl.h"
 #include "ops/table.h"
@@ -96,6 +97,7 @@ std::vector<Sample> dot_samples() { return Dot::samples(); }
 Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where) { return apply(ops::Dot{}, {a, b}, where); }
 
 Tensor outer(const Tensor& a, const Tensor& b, SourceLocation where) {
+  ops::require_defined("outer", {&a, &b}, where);
   if (a.shape(where).rank() != 1 || b.shape(where).rank() != 1) {
     throw ShapeError("[outer] a " + a.shape(where).to_string() + " and b " + b.shape(where).to_string() +
                      " must be vectors (at " + to_string(where) + ")");

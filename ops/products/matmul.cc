@@ -6,6 +6,7 @@
 
 #include "compute/gemm.h"
 #include "ops/broadcast.h"
+#include "ops/defined.h"
 #include "ops/kernels.h"
 #include "ops/products/carried_sums.h"
 #include "ops/table.h"
@@ -258,6 +259,7 @@ std::vector<Sample> matmul_samples() { return Matmul::samples(); }
 }  // namespace ops
 
 Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, SourceLocation where) {
+  ops::require_defined("matmul", {&a, &b}, where);
   const bool vectors = a.shape(where).rank() == 1 && b.shape(where).rank() == 1;
   if (vectors && !options.transpose_a && !options.transpose_b) return dot(a, b, where);
   return apply(ops::Matmul{options}, {a, b}, where);

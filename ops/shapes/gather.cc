@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/broadcast.h"
+#include "ops/defined.h"
 #include "ops/shapes/lines.h"
 #include "ops/table.h"
 #include "tidemark/ops/shapes.h"
@@ -246,6 +247,7 @@ Tensor scatter_add(const Tensor& x, int dim, const Tensor& index, const Tensor& 
 }
 
 Tensor take_along_dim(const Tensor& x, const Tensor& index, int dim, SourceLocation where) {
+  ops::require_defined("take_along_dim", {&x, &index}, where);
   const int at = ops::dim_of("take_along_dim", x, dim, where);
   const Shape& a = x.shape(where);
   const Shape& b = index.shape(where);

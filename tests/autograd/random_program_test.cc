@@ -31,7 +31,7 @@ void expect_same_bits(const ProgramResult& expected, const ProgramResult& actual
 
 TEST(RandomPrograms, BudgetNeverChangesTheNumbers) {
   const std::int64_t first = from_environment("TIDEMARK_FUZZ_FIRST", 1);
-  const std::int64_t programs = from_environment("TIDEMARK_FUZZ_PROGRAMS", 250);
+  const std::int64_t programs = from_environment("TIDEMARK_FUZZ_PROGRAMS", 100);
   Histogram histogram;
   std::int64_t runs = 0;
   std::int64_t recomputing = 0;

@@ -304,13 +304,14 @@ TEST_P(BudgetTest, ChangesNoBit) {
         EXPECT_EQ(limited[i].at(key), free[i].at(key)) << key << " of step " << i + 1 << " at " << percent << " %";
       }
       EXPECT_LE(limited[i].at("peak_bytes").get<std::int64_t>(), budget);
-      EXPECT_EQ(limited[i].at("planned"), i > 0);
+      // At the smallest budget of all a step may get through without a plan.
+      if (percent > 0) EXPECT_EQ(limited[i].at("planned"), i > 0);
     }
     // What the process takes besides: the program itself, generated code and the tape (docs/memory.md).
     const Json& summary = limited.back();
     if (!test::kSanitized) {
       EXPECT_LE(summary.at("rss_peak_bytes").get<std::int64_t>(),
-                budget + (14 << 20) + (96 << 10) * summary.at("primitives").get<std::int64_t>() +
+                budget + (16 << 20) + (96 << 10) * summary.at("primitives").get<std::int64_t>() +
                     (4 << 10) * summary.at("ops").get<std::int64_t>());
     }
     if (percent == 0) {
