@@ -9,6 +9,10 @@ set(TIDEMARK_HWY_DISABLED "HWY_SSSE3|HWY_SSE4")
 if(hwy_VERSION VERSION_GREATER_EQUAL 1.1)
   string(APPEND TIDEMARK_HWY_DISABLED "|HWY_SSE2|HWY_AVX3_DL|HWY_AVX3_ZEN4|HWY_AVX3_SPR")
 endif()
+# Sanitizers look at one kind of vectors: another shows them nothing more.
+if(TIDEMARK_SANITIZE)
+  string(APPEND TIDEMARK_HWY_DISABLED "|HWY_AVX3")
+endif()
 
 function(tidemark_compile_rules target)
   target_compile_features(${target} PUBLIC cxx_std_20)

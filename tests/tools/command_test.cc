@@ -305,7 +305,9 @@ TEST_P(BudgetTest, ChangesNoBit) {
       }
       EXPECT_LE(limited[i].at("peak_bytes").get<std::int64_t>(), budget);
       // At the smallest budget of all a step may get through without a plan.
-      if (percent > 0) EXPECT_EQ(limited[i].at("planned"), i > 0);
+      if (percent > 0) {
+        EXPECT_EQ(limited[i].at("planned"), i > 0);
+      }
     }
     // What the process takes besides: the program itself, generated code and the tape (docs/memory.md).
     const Json& summary = limited.back();
