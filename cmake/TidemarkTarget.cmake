@@ -9,10 +9,6 @@ set(TIDEMARK_HWY_DISABLED "HWY_SSSE3|HWY_SSE4")
 if(hwy_VERSION VERSION_GREATER_EQUAL 1.1)
   string(APPEND TIDEMARK_HWY_DISABLED "|HWY_SSE2|HWY_AVX3_DL|HWY_AVX3_ZEN4|HWY_AVX3_SPR")
 endif()
-# Sanitizers look at one kind of vectors: another shows them nothing more.
-if(TIDEMARK_SANITIZE)
-  string(APPEND TIDEMARK_HWY_DISABLED "|HWY_AVX3")
-endif()
 
 function(tidemark_compile_rules target)
   target_compile_features(${target} PUBLIC cxx_std_20)
@@ -24,6 +20,11 @@ function(tidemark_compile_rules target)
                                             -fno-sanitize-recover=all
                                             $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PUBLIC -fsanitize=${TIDEMARK_SANITIZE})
+    # Sanitizers look at one kind of vectors: others show them nothing more, and take longer to compile than the rest.
+    if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+      target_compile_definitions(${target} PRIVATE HWY_COMPILE_ONLY_STATIC)
+      target_compile_options(${target} PRIVATE -march=haswell)
+    endif()
   endif()
   if(TIDEMARK_FUZZ)
     target_compile_options(${target} PUBLIC -fsanitize=fuzzer-no-link)
