@@ -14,7 +14,7 @@ std::optional<Format> format_of(const Desc& desc) {
   if (!places.simple || places.rank() > Shape::kMaxRank) return {};
   Format format{.order = std::vector<int>(places.dims.size()), .blocks = places.blocks};
   const auto fits = [&] {
-    const Desc built = layout_in(format, places.dims, desc.data_type());
+    const Desc built = layout_in(format, places.dims, type_of(desc));
     return built && same_places(places_of(built), places);
   };
   // Sizes of 1 leave the order open: plain first, then channels last, then whatever the strides say.

@@ -127,7 +127,7 @@ dnnl::stream& Machine::stream() { return impl_->stream; }
 
 Layout Machine::layout_of(const Desc& desc) {
   // Grouped weights have a dimension more than their tensor: those layouts are of one size.
-  return LayoutTable::instance().intern(desc, desc.dims().size() <= 4);
+  return LayoutTable::instance().intern(desc, sizes_of(desc).size() <= 4);
 }
 
 Desc Machine::desc(const Meta& meta) const {
@@ -137,8 +137,8 @@ Desc Machine::desc(const Meta& meta) const {
 }
 
 Meta Machine::meta(const Shape& shape, const Desc& desc) {
-  const bool same_dims = std::ranges::equal(shape.dims(), desc.dims());
-  Meta out{shape, from_onednn(desc.data_type()), LayoutTable::instance().intern(desc, same_dims), 0};
+  const bool same_dims = std::ranges::equal(shape.dims(), sizes_of(desc));
+  Meta out{shape, from_onednn(type_of(desc)), LayoutTable::instance().intern(desc, same_dims), 0};
   out.bytes = static_cast<std::int64_t>(this->desc(out).get_size());
   return out;
 }
@@ -193,8 +193,8 @@ namespace {
 // [G, O/G, C/G, KH, KW] to kernels, the same elements in the same order.
 std::pair<Desc, Desc> reorder_descs(const Machine& machine, const Meta& from, const Meta& to) {
   std::pair descs(machine.desc(from), machine.desc(to));
-  if (from.layout.plain()) descs.first = plain_layout(descs.second.dims(), descs.second.data_type());
-  if (to.layout.plain()) descs.second = plain_layout(descs.first.dims(), descs.first.data_type());
+  if (from.layout.plain()) descs.first = plain_layout(sizes_of(descs.second), type_of(descs.second));
+  if (to.layout.plain()) descs.second = plain_layout(sizes_of(descs.first), type_of(descs.first));
   return descs;
 }
 

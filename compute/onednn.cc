@@ -100,6 +100,9 @@ BatchNormBackward batch_norm_backward(const dnnl::engine& engine, const Desc& da
   return {engine, kind, data, data, data, eps, flags_of(given_statistics), forward, default_attributes(), true};
 }
 
+Dims sizes_of(const Desc& desc) { return desc.get_dims(); }
+dnnl::memory::data_type type_of(const Desc& desc) { return desc.get_data_type(); }
+
 Places places_of(const Desc& desc) {
   Places out;
   out.simple = desc.get_format_kind() == dnnl::memory::format_kind::blocked;
@@ -201,6 +204,9 @@ BatchNormBackward batch_norm_backward(const dnnl::engine& engine, const Desc& da
                                                       flags_of(given_statistics));
   return {desc, default_attributes(), engine, forward, true};
 }
+
+Dims sizes_of(const Desc& desc) { return desc.dims(); }
+dnnl::memory::data_type type_of(const Desc& desc) { return desc.data_type(); }
 
 Places places_of(const Desc& desc) {
   const dnnl_memory_desc_t& data = desc.data;

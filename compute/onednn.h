@@ -50,6 +50,9 @@ dnnl::primitive make_primitive(const ConvolutionWeights& descriptor);
 dnnl::primitive make_primitive(const BatchNormForward& descriptor);
 dnnl::primitive make_primitive(const BatchNormBackward& descriptor);
 
+Dims sizes_of(const Desc& desc);
+dnnl::memory::data_type type_of(const Desc& desc);
+
 // Where the elements of a descriptor lie: blocks, the outermost first, and the strides between them.
 struct Places {
   struct Block {
