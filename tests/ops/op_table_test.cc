@@ -152,9 +152,11 @@ TEST_P(OpTable, GradientsAreThoseOfFiniteDifferences) {
             << "input " << i << ", element " << at;
       }
     }
-    // Some element that a broadcast operand is compared with is always near to it; round has a step in every unit.
-    const bool kinks = op().name() == "maximum" || op().name() == "minimum";
-    EXPECT_LE(skipped, kinks ? tried : tried / 3) << "input " << i;
+    // Round has a step in every unit. Some element that a broadcast operand of maximum is compared with is always near
+    // to it: golden values have those.
+    const bool compared = op().name() == "maximum" || op().name() == "minimum";
+    const bool kinks = compared && inputs_[i].meta.shape != outcome.first.meta.shape;
+    EXPECT_LE(skipped, kinks ? tried : op().name() == "round" ? tried / 3 : tried / 4) << "input " << i;
   }
 }
 
