@@ -30,6 +30,11 @@ double taps_of(int kernel, int dimensions) { return std::pow(static_cast<double>
 
 }  // namespace
 
+void Convolution::visit(Visitor& visitor) {
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
+}
+
 Conv2d::Conv2d(const Conv2dOptions& options, SourceLocation where)
     : options_{.stride = {options.stride, options.stride},
                .padding = {options.padding, options.padding},
@@ -41,11 +46,6 @@ Conv2d::Conv2d(const Conv2dOptions& options, SourceLocation where)
   const double fan_in = static_cast<double>(depth) * taps_of(options.kernel, 2);
   weight = uniform_parameter({options.out, depth, options.kernel, options.kernel}, fan_in, "conv2d.weight", where);
   if (options.bias) bias = uniform_parameter({options.out}, fan_in, "conv2d.bias", where);
-}
-
-void Conv2d::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight);
-  visitor.parameter("bias", bias);
 }
 
 Tensor Conv2d::operator()(const Tensor& x, SourceLocation where) const {
@@ -63,11 +63,6 @@ Conv1d::Conv1d(const Conv1dOptions& options, SourceLocation where)
   const double fan_in = static_cast<double>(depth) * taps_of(options.kernel, 1);
   weight = uniform_parameter({options.out, depth, options.kernel}, fan_in, "conv1d.weight", where);
   if (options.bias) bias = uniform_parameter({options.out}, fan_in, "conv1d.bias", where);
-}
-
-void Conv1d::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight);
-  visitor.parameter("bias", bias);
 }
 
 Tensor Conv1d::operator()(const Tensor& x, SourceLocation where) const {
@@ -89,11 +84,6 @@ ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dOptions& options, SourceLo
   if (options.bias) bias = uniform_parameter({options.out}, fan_in, "conv_transpose2d.bias", where);
 }
 
-void ConvTranspose2d::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight);
-  visitor.parameter("bias", bias);
-}
-
 Tensor ConvTranspose2d::operator()(const Tensor& x, SourceLocation where) const {
   return conv_transpose2d(x, weight, bias, options_, where);
 }
@@ -109,11 +99,6 @@ ConvTranspose1d::ConvTranspose1d(const ConvTranspose1dOptions& options, SourceLo
   const double fan_in = static_cast<double>(depth) * taps_of(options.kernel, 1);
   weight = uniform_parameter({options.in, depth, options.kernel}, fan_in, "conv_transpose1d.weight", where);
   if (options.bias) bias = uniform_parameter({options.out}, fan_in, "conv_transpose1d.bias", where);
-}
-
-void ConvTranspose1d::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight);
-  visitor.parameter("bias", bias);
 }
 
 Tensor ConvTranspose1d::operator()(const Tensor& x, SourceLocation where) const {

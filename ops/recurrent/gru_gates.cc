@@ -6,6 +6,7 @@
 #include "hwy/highway.h"
 #include "ops/kernels.h"
 #include "ops/recurrent/elements-inl.h"
+#include "ops/recurrent/gate_shapes.h"
 #include "ops/table.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -64,12 +65,8 @@ struct GruGates {
   static constexpr std::string_view name = "gru_gates";
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
-    require_f32(prep, "products", in[0]);
-    require_f32(prep, "h", in[1]);
-    const Shape& products = in[0].shape;
+    require_gates(prep, in, "h");
     const Shape& h = in[1].shape;
-    prep.require(products.rank() == 2 && h.rank() == 2 && products[0] == h[0] && products[1] == 4 * h[1],
-                 "products " + products.to_string() + " and h " + h.to_string() + " must be [N, 4 H] and [N, H]");
     const Meta plain = Meta::plain(h);
     const double n = as_double(h.numel());
     Prepared out;
@@ -85,7 +82,7 @@ struct GruGates {
     part.work = {110 * n, 44 * n};
     if (needs[0]) {
       part.inputs.push_back(0);
-      part.gx.push_back(Meta::plain(products));
+      part.gx.push_back(Meta::plain(in[0].shape));
       part.overwrites = {{0, 0}};
     }
     if (needs[1]) {

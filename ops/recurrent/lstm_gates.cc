@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "ops/kernels.h"
 #include "ops/recurrent/elements-inl.h"
+#include "ops/recurrent/gate_shapes.h"
 #include "ops/table.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -66,12 +67,8 @@ struct LstmGates {
   static constexpr std::string_view name = "lstm_gates";
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
-    require_f32(prep, "products", in[0]);
-    require_f32(prep, "c", in[1]);
-    const Shape& products = in[0].shape;
+    require_gates(prep, in, "c");
     const Shape& c = in[1].shape;
-    prep.require(products.rank() == 2 && c.rank() == 2 && products[0] == c[0] && products[1] == 4 * c[1],
-                 "products " + products.to_string() + " and c " + c.to_string() + " must be [N, 4 H] and [N, H]");
     const Meta plain = Meta::plain(c);
     const double n = as_double(c.numel());
     Prepared out;
@@ -86,7 +83,7 @@ struct LstmGates {
     part.work = {150 * n, 48 * n};
     if (needs[0]) {
       part.inputs.push_back(0);
-      part.gx.push_back(Meta::plain(products));
+      part.gx.push_back(Meta::plain(in[0].shape));
       part.overwrites = {{0, 0}};
     }
     if (needs[1]) {

@@ -98,4 +98,26 @@ void Fold::fold(const FoldKernels& kernels, const FoldInput& input, std::int64_t
   }
 }
 
+Prepared prepare_fold(const Fold& fold, const Meta& x, const Dims& dims, bool keepdim, const Work& work) {
+  Prepared out;
+  out.outputs = {Meta::plain(reduced_shape(x.shape, dims, keepdim))};
+  out.input_layouts = {kPlain};
+  out.scratch = fold.scratch(1);
+  out.work = work;
+  out.state = std::make_shared<FoldState>(FoldState{fold, ones_shape(x.shape, dims)});
+  return out;
+}
+
+Part fold_gradient(const Meta& x, std::vector<Saved> saved, std::int64_t scratch, const Work& work) {
+  Part part;
+  part.inputs = {0};
+  part.gx = {Meta::plain(x.shape)};
+  part.saved = std::move(saved);
+  part.gy = {{0, kPlain}};
+  part.scratch = scratch;
+  part.work = work;
+  part.overwrites = {{0, 0}};
+  return part;
+}
+
 }  // namespace tidemark::ops

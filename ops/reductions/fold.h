@@ -110,4 +110,14 @@ class Fold {
   std::int64_t chunk_width_ = 1;
 };
 
+// What reductions of an f32 value to one number an output keep and declare alike.
+struct FoldState {
+  Fold fold;
+  Shape ones;  // the input's shape with 1 in place of what is reduced over
+};
+// Output 0, the scratch of a kernel of one slot, and the state.
+Prepared prepare_fold(const Fold& fold, const Meta& x, const Dims& dims, bool keepdim, const Work& work);
+// The gradient of x, which may take the place of the first value that it reads.
+Part fold_gradient(const Meta& x, std::vector<Saved> saved, std::int64_t scratch, const Work& work);
+
 }  // namespace tidemark::ops

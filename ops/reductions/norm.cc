@@ -158,37 +158,24 @@ struct Norm {
     a("keepdim", keepdim);
   }
 
-  struct State {
-    Fold fold;
-    Shape ones;
-  };
+  using State = FoldState;
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "x", in[0]);
     prep.require(!std::isnan(p), "p is NaN; it must be a number");
-    const Shape& shape = in[0].shape;
-    const Fold fold(shape, dims);
+    const Fold fold(in[0].shape, dims);
     prep.require(!std::isinf(p) || fold.reduced() > 0 || fold.outputs() == 0,
                  ops::describe("x", in[0]) + "; what is reduced over must not be empty for an infinite p");
-    const double n = as_double(shape.numel());
-    Prepared out;
-    out.outputs = {Meta::plain(reduced_shape(shape, dims, keepdim))};
-    out.input_layouts = {kPlain};
-    out.scratch = fold.scratch(1);
-    out.work = {3 * n, 4 * n};
+    const double n = as_double(in[0].shape.numel());
+    Prepared out = prepare_fold(fold, in[0], dims, keepdim, {3 * n, 4 * n});
     if (needs[0]) {
-      Part part;
-      part.inputs = {0};
-      part.gx = {Meta::plain(shape)};
-      if (p != 0) part.saved.push_back(Saved::input(0, kPlain));
-      if (p != 0 && p != 1) part.saved.push_back(Saved::output(0, kPlain));
-      part.gy = {{0, kPlain}};
-      if (std::isinf(p)) part.scratch = gradient_bytes(fold) + fold.scratch(1);
-      part.work = {3 * n, 8 * n};
-      if (p != 0) part.overwrites = {{0, 0}};
-      out.parts.push_back(std::move(part));
+      std::vector<Saved> saved;
+      if (p != 0) saved.push_back(Saved::input(0, kPlain));
+      if (p != 0 && p != 1) saved.push_back(Saved::output(0, kPlain));
+      const std::int64_t scratch = std::isinf(p) ? gradient_bytes(fold) + fold.scratch(1) : 0;
+      out.parts.push_back(fold_gradient(in[0], std::move(saved), scratch, {3 * n, 8 * n}));
+      if (p == 0) out.parts.back().overwrites.clear();
     }
-    out.state = std::make_shared<State>(State{fold, ones_shape(shape, dims)});
     return out;
   }
 

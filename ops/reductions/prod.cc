@@ -84,33 +84,17 @@ struct Prod {
     a("keepdim", keepdim);
   }
 
-  struct State {
-    Fold fold;
-    Shape ones;
-  };
+  using State = FoldState;
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     require_f32(prep, "x", in[0]);
-    const Shape& shape = in[0].shape;
-    const Fold fold(shape, dims);
-    const double n = as_double(shape.numel());
-    Prepared out;
-    out.outputs = {Meta::plain(reduced_shape(shape, dims, keepdim))};
-    out.input_layouts = {kPlain};
-    out.scratch = fold.scratch(1);
-    out.work = {n, 4 * n};
+    const Fold fold(in[0].shape, dims);
+    const double n = as_double(in[0].shape.numel());
+    Prepared out = prepare_fold(fold, in[0], dims, keepdim, {n, 4 * n});
     if (needs[0]) {
-      Part part;
-      part.inputs = {0};
-      part.gx = {Meta::plain(shape)};
-      part.saved = {Saved::input(0, kPlain)};
-      part.gy = {{0, kPlain}};
-      part.scratch = product_bytes(fold) + fold.scratch(2);
-      part.work = {6 * n, 12 * n};
-      part.overwrites = {{0, 0}};
-      out.parts.push_back(std::move(part));
+      out.parts.push_back(
+          fold_gradient(in[0], {Saved::input(0, kPlain)}, product_bytes(fold) + fold.scratch(2), {6 * n, 12 * n}));
     }
-    out.state = std::make_shared<State>(State{fold, ones_shape(shape, dims)});
     return out;
   }
 

@@ -304,8 +304,8 @@ TEST_P(BudgetTest, ChangesNoBit) {
         EXPECT_EQ(limited[i].at(key), free[i].at(key)) << key << " of step " << i + 1 << " at " << percent << " %";
       }
       EXPECT_LE(limited[i].at("peak_bytes").get<std::int64_t>(), budget);
-      // At the smallest budget of all a step may get through without a plan.
-      if (percent > 0) {
+      // The smallest budget of the kernels without AVX-512 is one in which steps get through but are not planned.
+      if (percent > 0 || __builtin_cpu_supports("avx512f") != 0) {
         EXPECT_EQ(limited[i].at("planned"), i > 0);
       }
     }

@@ -9,6 +9,18 @@
 
 namespace tidemark::nn {
 
+// What all convolutions are made of.
+class Convolution : public Module {
+ public:
+  void visit(Visitor& visitor) override;
+
+  Tensor weight;
+  Tensor bias;  // [out], or undefined
+
+ protected:
+  Convolution() = default;
+};
+
 struct Conv2dOptions {
   std::int64_t in = 0;
   std::int64_t out = 0;
@@ -20,28 +32,22 @@ struct Conv2dOptions {
   bool bias = true;
   bool same_padding = false;  // the output has the size of the input
 };
-class Conv2d : public Module {
+// Its weight is [out, in / groups, kernel, kernel].
+class Conv2d : public Convolution {
  public:
   explicit Conv2d(const Conv2dOptions& options, SourceLocation where = SourceLocation::current());
-  void visit(Visitor& visitor) override;
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
-
-  Tensor weight;  // [out, in / groups, kernel, kernel]
-  Tensor bias;    // [out], or undefined
 
  private:
   tidemark::Conv2dOptions options_;
 };
 
 using Conv1dOptions = Conv2dOptions;
-class Conv1d : public Module {
+// Its weight is [out, in / groups, kernel].
+class Conv1d : public Convolution {
  public:
   explicit Conv1d(const Conv1dOptions& options, SourceLocation where = SourceLocation::current());
-  void visit(Visitor& visitor) override;
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
-
-  Tensor weight;  // [out, in / groups, kernel]
-  Tensor bias;    // [out], or undefined
 
  private:
   tidemark::Conv1dOptions options_;
@@ -58,28 +64,22 @@ struct ConvTranspose2dOptions {
   int groups = 1;
   bool bias = true;
 };
-class ConvTranspose2d : public Module {
+// Its weight is [in, out / groups, kernel, kernel].
+class ConvTranspose2d : public Convolution {
  public:
   explicit ConvTranspose2d(const ConvTranspose2dOptions& options, SourceLocation where = SourceLocation::current());
-  void visit(Visitor& visitor) override;
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
-
-  Tensor weight;  // [in, out / groups, kernel, kernel]
-  Tensor bias;    // [out], or undefined
 
  private:
   tidemark::ConvTranspose2dOptions options_;
 };
 
 using ConvTranspose1dOptions = ConvTranspose2dOptions;
-class ConvTranspose1d : public Module {
+// Its weight is [in, out / groups, kernel].
+class ConvTranspose1d : public Convolution {
  public:
   explicit ConvTranspose1d(const ConvTranspose1dOptions& options, SourceLocation where = SourceLocation::current());
-  void visit(Visitor& visitor) override;
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
-
-  Tensor weight;  // [in, out / groups, kernel]
-  Tensor bias;    // [out], or undefined
 
  private:
   tidemark::ConvTranspose1dOptions options_;
