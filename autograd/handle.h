@@ -1,11 +1,11 @@
 // What a Tensor points to: one object a value that the program holds.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "autograd/tape.h"
 
@@ -19,7 +19,7 @@ struct Reason {
   std::string text;
   bool spent = false;  // a backward pass went through its graph
 
-  auto operator<=>(const Reason&) const = default;
+  bool operator<(const Reason& other) const { return std::tie(text, spent) < std::tie(other.text, other.spent); }
 };
 
 // A handle reads its value in one of four ways: through the tape (computed in this step), from a storage (a leaf, or a

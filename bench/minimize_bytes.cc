@@ -62,7 +62,7 @@ nn::Sequential small_vgg16() {
 }
 
 const Model kModels[] = {
-    {"gpt", "12 x 768, vocabulary 50,257, T 256, batch 4, AdamW f16", 1'450'000'000,
+    {"gpt", "12 x 768, vocabulary 50,257, T 256, batch 4, AdamW f16", 1'250'000'000,
      []() -> std::unique_ptr<nn::Module> {
        return std::make_unique<nn::Gpt>(nn::GptOptions{
            .layers = 12, .width = 768, .heads = 12, .context = 256, .vocabulary = kVocabulary, .dropout = 0});

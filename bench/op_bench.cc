@@ -1,6 +1,7 @@
-// The op table's rows: forward and each part of backward of every sample. bytes_per_second and flop/s count what the op
-// itself declares as its work. Arguments beside Google Benchmark's: --threads=N (2), and --elements=N of a row's
-// largest input (4194304, which second-level caches do not hold).
+// Rows for every op at sizes that models have (op_rows.h), forward and each part of backward, and rows of the machine's
+// own rates, against which they are read. bytes_per_second and flop/s count what the op itself declares as its work; a
+// row's label says its attributes and operands, which op_peer.py repeats in PyTorch. Argument beside Google
+// Benchmark's: --threads=N (2).
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/machine_rows.h"
+#include "bench/op_rows.h"
 #include "compute/machine.h"
 #include "compute/philox.h"
 #include "compute/threads.h"
@@ -20,34 +23,6 @@
 
 namespace tidemark {
 namespace {
-
-struct Options {
-  int threads = 2;
-  std::int64_t elements = std::int64_t{4} << 20;
-};
-
-// Samples are small, and some have inner dimensions that no model would have. These ops have rows of their own.
-struct Usual {
-  std::string_view op;
-  std::string_view sample;  // whose attributes are taken
-  std::vector<Shape> shapes;
-};
-
-const std::vector<Usual>& usual() {
-  static const std::vector<Usual> rows = {
-      {"conv2d", "3x3", {{16, 64, 56, 56}, {64, 64, 3, 3}, {64}}},
-      {"conv2d", "1x1", {{16, 256, 28, 28}, {256, 256, 1, 1}, {256}}},
-      {"batch_norm", "image", {{16, 64, 56, 56}, {64}, {64}}},
-      {"linear", "batch", {{1024, 1024}, {1024, 1024}, {1024}}},
-      {"matmul", "square", {{1024, 1024}, {1024, 1024}}},
-      {"causal_self_attention", "two_heads", {{8, 256, 384}}},
-      {"softmax", "rows", {{4096, 1024}}},
-      {"layer_norm", "rows", {{4096, 1024}, {1024}, {1024}}},
-      {"cross_entropy", "batch", {{4096, 1000}, {4096}}},
-      {"embedding", "repeated", {{4096}, {10000, 512}}},
-  };
-  return rows;
-}
 
 // A value in an arena of its own, so on huge pages.
 class Value {
@@ -155,18 +130,20 @@ class Row {
       out.push_back(value(asked ? in_layout(metas_[i], *prepared_.input_layouts[i]) : metas_[i], static_cast<int>(i)));
       const SampleInput& input = sample_.inputs[i];
       const std::int64_t count = metas_[i].shape.numel();
+      const auto fill = [&]<class T>(T* to, auto value) {
+        for (std::int64_t k = 0; k < count; ++k) to[k] = static_cast<T>(value(k));
+      };
+      Value& value = *out.back();
+      const auto index = [&](std::int64_t k) { return k * 7919 % std::max<std::int64_t>(input.below, 1); };
       if (input.dtype == i32) {
-        for (std::int64_t k = 0; k < count; ++k) {
-          out.back()->data<std::int32_t>()[k] = static_cast<std::int32_t>(k * 7919 % input.below);
-        }
+        fill(value.data<std::int32_t>(), index);
+      } else if (input.dtype == u8) {
+        fill(value.data<std::uint8_t>(), index);
       } else if (input.fill == SampleInput::Fill::kIndices) {
-        for (std::int64_t k = 0; k < count; ++k) {
-          out.back()->data<float>()[k] = static_cast<float>(input.below) * static_cast<float>(k % 997 + 1) / 999;
-        }
+        fill(value.data<float>(),
+             [&](std::int64_t k) { return static_cast<float>(input.below) * static_cast<float>(k % 997 + 1) / 999; });
       } else if (input.fill == SampleInput::Fill::kPositive) {
-        for (std::int64_t k = 0; k < count; ++k) {
-          out.back()->data<float>()[k] = std::abs(out.back()->data<float>()[k]) + 1;
-        }
+        fill(value.data<float>(), [&](std::int64_t k) { return std::abs(value.data<float>()[k]) + 1; });
       }
     }
     return out;
@@ -195,20 +172,19 @@ class Row {
   Prepared prepared_;
 };
 
-// The sample with a batch so large that its largest input has so many elements: what has the first input's first
-// dimension grows in it.
-Sample grown(Sample sample, std::int64_t elements) {
-  if (sample.inputs.empty() || sample.inputs[0].shape.rank() == 0) return sample;
-  const std::int64_t batch = sample.inputs[0].shape[0];
-  std::int64_t largest = 1;
+// "attributes|f32 4096 1024|i32 4096 below 1000": what PyTorch is asked to do.
+std::string text_of(const Sample& sample) {
+  Attributes attributes;
+  sample.op->describe(attributes);
+  std::string text = attributes.text();
   for (const SampleInput& input : sample.inputs) {
-    if (input.shape.rank() > 0 && input.shape[0] == batch) largest = std::max(largest, input.shape.numel());
+    text.append("|").append(to_string(input.dtype));
+    for (const std::int64_t size : input.shape.dims()) text.append(" ").append(std::to_string(size));
+    if (input.fill == SampleInput::Fill::kIndices) text.append(" below ").append(std::to_string(input.below));
+    if (input.fill == SampleInput::Fill::kPositive) text.append(" positive");
+    if (!input.differentiable || input.dtype != f32) text.append(" fixed");
   }
-  const std::int64_t factor = std::max<std::int64_t>(1, elements / largest);
-  for (SampleInput& input : sample.inputs) {
-    if (input.shape.rank() > 0 && input.shape[0] == batch) input.shape = input.shape.with(0, batch * factor);
-  }
-  return sample;
+  return text;
 }
 
 void add_rows(const std::string& op, const Sample& sample, int threads) {
@@ -216,56 +192,42 @@ void add_rows(const std::string& op, const Sample& sample, int threads) {
     const auto run = [=](benchmark::State& state) {
       Row row(sample, threads);
       use(row, state);
+      state.SetLabel(text_of(sample));
     };
     benchmark::RegisterBenchmark((op + "/" + sample.label + "/" + what).c_str(), run)->UseRealTime();
   };
-  try {
-    const Row row(sample, threads);
-    if (row.has_forward()) add("forward", [](Row& r, benchmark::State& state) { r.forward(state); });
-    for (int i = 0; i < row.parts(); ++i) {
-      if (!row.has_backward(i)) continue;
-      add("backward" + std::to_string(i), [i](Row& r, benchmark::State& state) { r.backward(state, i); });
-    }
-  } catch (const ShapeError&) {
-    // Attributes that fit the small shapes alone: reshape's.
+  const Row row(sample, threads);
+  if (row.has_forward()) add("forward", [](Row& r, benchmark::State& state) { r.forward(state); });
+  for (int i = 0; i < row.parts(); ++i) {
+    if (!row.has_backward(i)) continue;
+    add("backward" + std::to_string(i), [i](Row& r, benchmark::State& state) { r.backward(state, i); });
   }
 }
 
 }  // namespace
 
-void add_all_rows(const Options& options) {
+void add_all_rows(int threads) {
+  add_machine_rows(threads);
   for (const ops::OpEntry& entry : ops::op_table()) {
-    const std::string op(entry.name);
-    std::vector<Sample> samples = entry.samples();
-    bool own = false;
-    for (const Usual& row : usual()) {
-      if (row.op != op) continue;
-      Sample sample = *std::ranges::find(samples, row.sample, &Sample::label);
-      for (std::size_t i = 0; i < row.shapes.size(); ++i) sample.inputs.at(i).shape = row.shapes[i];
-      add_rows(op, sample, options.threads);
-      own = true;
-    }
-    if (own) continue;
-    for (const Sample& sample : samples) add_rows(op, grown(sample, options.elements), options.threads);
+    for (const Sample& sample : rows_of(entry)) add_rows(std::string(entry.name), sample, threads);
   }
 }
 
 }  // namespace tidemark
 
 int main(int argc, char** argv) {
-  tidemark::Options options;
-  const auto take = [](std::string_view word, std::string_view name, auto& value) {
+  int threads = 2;
+  const auto rest = std::remove_if(argv + 1, argv + argc, [&](const char* argument) {
+    const std::string_view word = argument;
+    const std::string_view name = "--threads=";
     if (!word.starts_with(name)) return false;
-    std::from_chars(word.data() + name.size(), word.data() + word.size(), value);
+    std::from_chars(word.data() + name.size(), word.data() + word.size(), threads);
     return true;
-  };
-  const auto rest = std::remove_if(argv + 1, argv + argc, [&](const char* word) {
-    return take(word, "--threads=", options.threads) || take(word, "--elements=", options.elements);
   });
   argc = static_cast<int>(rest - argv);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  tidemark::add_all_rows(options);
+  tidemark::add_all_rows(threads);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

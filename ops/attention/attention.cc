@@ -170,7 +170,7 @@ struct QueryTile {
     if (slopes_wanted) take(outcome.slope_means, slope_means);
   }
 
-  Place at;
+  Place at = {};
   float* columns;
   float* gy_columns;
   float* rows;
@@ -181,8 +181,8 @@ struct QueryTile {
   float* bias;
   float* keys;  // of a KeyTile
   float* values;
-  PerQuery largest;
-  PerQuery inverse;
+  PerQuery largest = {};
+  PerQuery inverse = {};
   PerQuery slope_means = {};
 };
 

@@ -101,21 +101,37 @@ class MaxPool2d : public Module {
 };
 
 // Layers of no parameters, whose options are those of the op of the same name.
-#define TIDEMARK_POOL_LAYER(Layer)                                                              \
-  class Layer : public Module {                                                                 \
-   public:                                                                                      \
-    explicit Layer(const tidemark::Layer##Options& options = {}) : options_(options) {}         \
-    void visit(Visitor&) override {}                                                            \
-    Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const; \
-                                                                                                \
-   private:                                                                                     \
-    tidemark::Layer##Options options_;                                                          \
-  };
-TIDEMARK_POOL_LAYER(AvgPool2d)
-TIDEMARK_POOL_LAYER(AvgPool1d)
-TIDEMARK_POOL_LAYER(MaxPool1d)
-TIDEMARK_POOL_LAYER(Upsample)
-#undef TIDEMARK_POOL_LAYER
+template <class Options>
+class PoolLayer : public Module {
+ public:
+  void visit(Visitor&) override {}
+
+ protected:
+  explicit PoolLayer(const Options& options) : options_(options) {}
+
+  Options options_;
+};
+
+class AvgPool2d : public PoolLayer<tidemark::AvgPool2dOptions> {
+ public:
+  explicit AvgPool2d(const tidemark::AvgPool2dOptions& options = {}) : PoolLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+class AvgPool1d : public PoolLayer<tidemark::AvgPool1dOptions> {
+ public:
+  explicit AvgPool1d(const tidemark::AvgPool1dOptions& options = {}) : PoolLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+class MaxPool1d : public PoolLayer<tidemark::MaxPool1dOptions> {
+ public:
+  explicit MaxPool1d(const tidemark::MaxPool1dOptions& options = {}) : PoolLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+class Upsample : public PoolLayer<tidemark::UpsampleOptions> {
+ public:
+  explicit Upsample(const tidemark::UpsampleOptions& options = {}) : PoolLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
 
 // To images of this height and width; {1, 1} is the global average.
 class AdaptiveAvgPool2d : public Module {
