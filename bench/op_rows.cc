@@ -129,6 +129,8 @@ const std::vector<Usual>& usual() {
       {"adaptive_avg_pool2d", "whole", {{16, 256, 28, 28}}},
       {"upsample", "nearest", {{256, 64, 3, 4}}},
       {"upsample", "bilinear", {{256, 64, 4, 3}}},
+      {"upsample", "nearest large", {{16, 64, 32, 32}}},
+      {"upsample", "bilinear large", {{16, 64, 32, 32}}},
       // norms
       {"layer_norm", "rows", {large(), {1024}, {1024}}},
       {"rms_norm", "rows", {large(), {1024}}},

@@ -92,9 +92,14 @@ struct Grid {
   }
 };
 
+// C is one column without gaps, and so is B: as a row of the transposed product it needs no packing of A.
+bool is_column(const Gemm& g) { return g.n == 1 && g.m > 1 && g.ldc == 1 && (g.transpose_b || g.ldb == 1); }
+Gemm as_row(const Gemm& g) { return {1, g.m, g.k, false, !g.transpose_a, g.k, g.lda, g.m}; }
+
 }  // namespace
 
 std::int64_t gemm_scratch(const Gemm& g, int threads) {
+  if (is_column(g)) return gemm_scratch(as_row(g), threads);
   return floats_per_thread(g) * threads * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -102,6 +107,10 @@ void gemm(const Gemm& g, const float* a, const float* b, const float* bias, floa
           int threads) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return clear(g, bias, c, accumulate);
+  if (is_column(g)) {
+    if (bias != nullptr) clear(g, bias, c, accumulate);
+    return gemm(as_row(g), b, a, nullptr, c, accumulate || bias != nullptr, scratch, threads);
+  }
   const Grid grid(g, threads);
   const std::int64_t pieces = grid.down * grid.across;
   float* const space = static_cast<float*>(scratch);
@@ -118,6 +127,9 @@ void gemm(const Gemm& g, const float* a, const float* b, const float* bias, floa
 
 void gemm_batch(const Gemm& g, std::int64_t count, const float* a, std::int64_t stride_a, const float* b,
                 std::int64_t stride_b, float* c, std::int64_t stride_c, bool accumulate, void* scratch, int threads) {
+  if (is_column(g)) {
+    return gemm_batch(as_row(g), count, b, stride_b, a, stride_a, c, stride_c, accumulate, scratch, threads);
+  }
   if (count < threads || g.k == 0) {
     for (std::int64_t i = 0; i < count; ++i) {
       gemm(g, a + i * stride_a, b + i * stride_b, nullptr, c + i * stride_c, accumulate, scratch, threads);

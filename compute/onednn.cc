@@ -291,6 +291,8 @@ Desc plain_layout(const Dims& dims, dnnl::memory::data_type type) {
   return {dims, type, strides};
 }
 
+Desc channels_last(const Dims& dims) { return {dims, kF32, FormatTag::nhwc}; }
+
 Desc blocked_image(const Dims& dims) {
   const bool wide = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core;
   return {dims, kF32, wide ? FormatTag::nChw16c : FormatTag::nChw8c};

@@ -85,6 +85,8 @@ Desc any_layout(const Dims& dims);
 Desc plain_vector(std::int64_t size);
 // Row-major.
 Desc plain_layout(const Dims& dims, dnnl::memory::data_type type);
+// Images, row-major but for the channels, which are last.
+Desc channels_last(const Dims& dims);
 // Images with channels in blocks of a vector's width: where batch norm and pooling are fast.
 Desc blocked_image(const Dims& dims);
 

@@ -1,31 +1,15 @@
 #include "tidemark/nn/sequential.h"
 
-#include <string>
-
 #include "tidemark/ops/shapes.h"
 
 namespace tidemark::nn {
 
-Sequential::Sequential(const Sequential& other) : Module(other) {
-  layers_.reserve(other.layers_.size());
-  for (const auto& layer : other.layers_) layers_.push_back(layer->clone());
-}
-
-Sequential& Sequential::operator=(const Sequential& other) {
-  if (this != &other) *this = Sequential(other);
-  return *this;
-}
-
-void Sequential::visit(Visitor& visitor) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) visitor.child(std::to_string(i), *layers_[i]);
-}
-
 Tensor Sequential::operator()(const Tensor& x, SourceLocation where) const {
-  if (layers_.empty()) {
+  if (size() == 0) {
     throw Error("[Sequential] it has no layer, or was moved from (at " + to_string(where) + ")");
   }
   Tensor y = x;
-  for (const auto& layer : layers_) y = layer->call(y, where);
+  for (const AnyModule& layer : *this) y = layer(y, where);
   return y;
 }
 

@@ -11,15 +11,19 @@
 //   };
 //
 // Deriving from Module adds parameters(), train() and the like as members; a plain struct with the same visit() works
-// as a child, in Sequential and with the free functions of the same names. Parameters are initialised as PyTorch does.
+// as a child, in Sequential and with the free functions of the same names. Parameters are initialised as PyTorch does,
+// and nn::init does it in other ways. print(net) shows what a model has.
 #pragma once
 
 #include "tidemark/nn/activations.h"
+#include "tidemark/nn/any_module.h"
 #include "tidemark/nn/attention.h"
 #include "tidemark/nn/embedding.h"
 #include "tidemark/nn/images.h"
+#include "tidemark/nn/init.h"
 #include "tidemark/nn/linear.h"
 #include "tidemark/nn/module.h"
 #include "tidemark/nn/norms.h"
 #include "tidemark/nn/recurrent.h"
 #include "tidemark/nn/sequential.h"
+#include "tidemark/nn/weight_norm.h"

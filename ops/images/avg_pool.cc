@@ -1,5 +1,5 @@
 // avg_pool2d and adaptive_avg_pool2d. They save nothing. A window's rows are added up first, as whole rows of the
-// image; then columns within their sum.
+// image; then columns within their sum. Windows of a plain image's whole rows lie in one piece, and are summed as such.
 #include "tidemark/ops/images.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/images/avg_pool.cc"  // NOLINT: what foreach_target compiles again
@@ -31,6 +31,8 @@ void pool_add_row(std::int64_t n, const float* from, float* to) {
       n, to, [](auto v, auto acc) HWY_ATTR { return hn::Add(acc, v); }, from, to);
 }
 
+double pool_sum(std::int64_t n, const float* x) { return sum_row(n, x); }
+
 }  // namespace HWY_NAMESPACE
 }  // namespace tidemark::ops
 HWY_AFTER_NAMESPACE();
@@ -42,6 +44,7 @@ namespace {
 
 HWY_EXPORT(pool_sum_rows);
 HWY_EXPORT(pool_add_row);
+HWY_EXPORT(pool_sum);
 
 struct AverageState {
   Windows rows, columns;
@@ -51,6 +54,9 @@ struct AverageState {
 
   std::int64_t in_row() const { return columns.in * inner; }
   std::int64_t out_row() const { return columns.out() * inner; }
+  // A plain image's windows are whole rows of it, or it has one window, the whole image.
+  bool whole_rows() const { return inner == 1 && columns.whole(); }
+  bool whole_images() const { return whole_rows() && rows.whole(); }
   float scale(std::int64_t row, std::int64_t column) const {
     const std::int64_t count =
         rows.count[static_cast<std::size_t>(row)] * columns.count[static_cast<std::size_t>(column)];
@@ -100,21 +106,31 @@ void for_slabs(Ctx& ctx, const AverageState& state, F&& f) {
 void average(Ctx& ctx, const Buf& in, const Buf& out) {
   const auto& state = ctx.state<AverageState>();
   const std::int64_t inner = state.inner;
+  const Windows& columns = state.columns;
   for_slabs(ctx, state, [&](std::int64_t slab, float* sums) {
     const float* from = in.as<const float>() + slab * state.rows.in * state.in_row();
     float* to = out.as<>() + slab * state.rows.out() * state.out_row();
     for (std::int64_t row = 0; row < state.rows.out(); ++row) {
       const std::int64_t first = state.rows.begin[static_cast<std::size_t>(row)];
       const std::int64_t count = state.rows.end[static_cast<std::size_t>(row)] - first;
-      HWY_DYNAMIC_DISPATCH(pool_sum_rows)(count, state.in_row(), from + first * state.in_row(), sums);
-      for (std::int64_t column = 0; column < state.columns.out(); ++column, to += inner) {
-        const std::int64_t begin = state.columns.begin[static_cast<std::size_t>(column)];
-        const std::int64_t end = state.columns.end[static_cast<std::size_t>(column)];
+      const float* lines = from + first * state.in_row();
+      if (state.whole_rows()) {
+        const double total = HWY_DYNAMIC_DISPATCH(pool_sum)(count * columns.in, lines);
+        to[row] = static_cast<float>(total * static_cast<double>(state.scale(row, 0)));
+        continue;
+      }
+      HWY_DYNAMIC_DISPATCH(pool_sum_rows)(count, state.in_row(), lines, sums);
+      for (std::int64_t column = 0; column < columns.out(); ++column, to += inner) {
+        const std::int64_t begin = columns.begin[static_cast<std::size_t>(column)];
+        const std::int64_t end = columns.end[static_cast<std::size_t>(column)];
         const float scale = state.scale(row, column);
-        for (std::int64_t c = 0; c < inner; ++c) {
-          float total = sums[begin * inner + c];
-          for (std::int64_t at = begin + 1; at < end; ++at) total += sums[at * inner + c];
-          to[c] = total * scale;
+        if (inner == 1) {
+          float total = sums[begin];
+          for (std::int64_t at = begin + 1; at < end; ++at) total += sums[at];
+          *to = total * scale;
+        } else {
+          HWY_DYNAMIC_DISPATCH(pool_sum_rows)(end - begin, inner, sums + begin * inner, to);
+          for (std::int64_t c = 0; c < inner; ++c) to[c] *= scale;
         }
       }
     }
@@ -127,7 +143,9 @@ void average_gradient(Ctx& ctx, const Buf& gy, const Buf& gx) {
   for_slabs(ctx, state, [&](std::int64_t slab, float* spread) {
     const float* from = gy.as<const float>() + slab * state.rows.out() * state.out_row();
     float* to = gx.as<>() + slab * state.rows.in * state.in_row();
-    std::fill_n(to, state.rows.in * state.in_row(), 0.0f);
+    const bool whole = state.whole_images();
+    std::fill_n(to, state.rows.in * state.in_row(), whole ? *from * state.scale(0, 0) : 0.0f);
+    if (whole) return;
     for (std::int64_t row = 0; row < state.rows.out(); ++row) {
       std::fill_n(spread, state.in_row(), 0.0f);
       for (std::int64_t column = 0; column < state.columns.out(); ++column, from += inner) {

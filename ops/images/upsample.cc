@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "ops/defined.h"
+#include "ops/images/taps.h"
 #include "ops/images/windows.h"
 #include "ops/simd-inl.h"
 #include "ops/table.h"
@@ -18,19 +19,78 @@ HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
 namespace HWY_NAMESPACE {
 
-// out = wa a + wb b.
-void mix_rows(std::int64_t n, float wa, const float* a, float wb, const float* b, float* out) {
-  const auto va = hn::Set(Wide(), wa);
-  const auto vb = hn::Set(Wide(), wb);
-  map(
-      n, out, [&](auto v, auto w) HWY_ATTR { return hn::MulAdd(v, va, hn::Mul(w, vb)); }, a, b);
+// out[j] = the sum of weights[k] from[k step + j] over `count` k, for whole vectors of [begin, end); where they end.
+template <class D>
+HWY_INLINE std::int64_t mix_vectors(D d, std::int64_t count, const float* weights, const float* from, std::int64_t step,
+                                    std::int64_t begin, std::int64_t end, float* out) {
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t j = begin;
+  for (; j + width <= end; j += width) {
+    auto sum = count == 0 ? hn::Zero(d) : hn::Mul(hn::Set(d, weights[0]), load(d, from + j));
+    for (std::int64_t k = 1; k < count; ++k) {
+      sum = hn::MulAdd(hn::Set(d, weights[k]), load(d, from + k * step + j), sum);
+    }
+    store(d, sum, out + j);
+  }
+  return j;
 }
 
-// to += weight from.
-void add_weighted(std::int64_t n, float weight, const float* from, float* to) {
-  const auto w = hn::Set(Wide(), weight);
-  map(
-      n, to, [&](auto v, auto acc) HWY_ATTR { return hn::MulAdd(v, w, acc); }, from, to);
+HWY_INLINE void mix(std::int64_t count, const float* weights, const float* from, std::int64_t n, float* out) {
+  std::int64_t done = mix_vectors(Wide(), count, weights, from, n, 0, n, out);
+  done = mix_vectors(Eight(), count, weights, from, n, done, n, out);
+  done = mix_vectors(hn::CappedTag<float, 4>(), count, weights, from, n, done, n, out);
+  mix_vectors(hn::CappedTag<float, 1>(), count, weights, from, n, done, n, out);
+}
+
+// The columns of a plain image's line.
+HWY_INLINE void mix_columns(const Taps& columns, const float* line, float* y) {
+  const std::int64_t n = columns.out();
+  const std::int64_t* first = columns.first.data();
+  if (columns.copies) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] = line[first[i]];
+    return;
+  }
+  const std::int64_t* start = columns.start.data();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t count = start[i + 1] - start[i];
+    const float* weights = columns.weights.data() + start[i];
+    const float* from = line + first[i];
+    if (count == 2) {  // as most have that images grow by
+      y[i] = weights[0] * from[0] + weights[1] * from[1];
+    } else {
+      mix_vectors(hn::CappedTag<float, 1>(), count, weights, from, 1, 0, 1, y + i);
+    }
+  }
+}
+
+// Images [begin, end): their rows first, which takes `mixed` of an input row, then columns.
+void resample_images(const Taps& rows, const Taps& columns, std::int64_t inner, std::int64_t begin, std::int64_t end,
+                     const float* x, float* mixed, float* y) {
+  const std::int64_t in_row = columns.in * inner;
+  const std::int64_t out_row = columns.out() * inner;
+  y += begin * rows.out() * out_row;
+  for (std::int64_t image = begin; image < end; ++image) {
+    for (std::size_t row = 0; row < rows.first.size(); ++row, y += out_row) {
+      if (rows.copies && row > 0 && rows.first[row] == rows.first[row - 1]) {
+        std::copy_n(y - out_row, out_row, y);
+        continue;
+      }
+      const float* line = x + (image * rows.in + rows.first[row]) * in_row;
+      if (!rows.copies) {
+        const std::int64_t count = rows.start[row + 1] - rows.start[row];
+        mix(count, rows.weights.data() + rows.start[row], line, in_row, mixed);
+        line = mixed;
+      }
+      if (inner == 1) {
+        mix_columns(columns, line, y);
+        continue;
+      }
+      for (std::size_t i = 0; i < columns.first.size(); ++i) {
+        mix(columns.start[i + 1] - columns.start[i], columns.weights.data() + columns.start[i],
+            line + columns.first[i] * inner, inner, y + static_cast<std::int64_t>(i) * inner);
+      }
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -42,25 +102,13 @@ namespace tidemark {
 namespace ops {
 namespace {
 
-HWY_EXPORT(mix_rows);
-HWY_EXPORT(add_weighted);
-
-// Output i along one dimension is (1 - weight[i]) x[first[i]] + weight[i] x[second[i]].
-struct Taps {
-  std::int64_t in = 0;
-  std::vector<std::int64_t> first, second;
-  std::vector<float> weight;
-
-  std::int64_t out() const { return static_cast<std::int64_t>(first.size()); }
-};
+HWY_EXPORT(resample_images);
 
 struct UpsampleState {
   Taps rows, columns;
+  Taps back_rows, back_columns;  // of gradients
   std::int64_t slabs = 0;
   std::int64_t inner = 1;
-
-  std::int64_t in_row() const { return columns.in * inner; }
-  std::int64_t out_row() const { return columns.out() * inner; }
 };
 
 }  // namespace
@@ -97,18 +145,20 @@ struct Upsample {
     const Meta from = in_layout(machine, x, layout);
     const Meta to = in_layout(machine, Shape({x[0], x[1], size[0], size[1]}), layout);
     state->inner = layout.inner == 0 ? x[1] : layout.inner;
-    state->slabs = raw_floats(from) / (state->rows.in * state->in_row());
+    state->slabs = raw_floats(from) / (x[2] * x[3] * state->inner);
     Prepared out;
     out.outputs = {to};
     out.input_layouts = {from.layout};
-    out.scratch = prep.threads() * round_up(state->in_row() * size_of(f32), 64);
+    out.scratch = prep.threads() * line_bytes(state->columns, state->inner);
     out.work = {4 * as_double(raw_floats(to)), as_double(from.bytes + to.bytes)};
     if (needs[0]) {
+      state->back_rows = state->rows.transposed();
+      state->back_columns = state->columns.transposed();
       Part part;
       part.inputs = {0};
       part.gx = {from};
       part.gy = {{0, to.layout}};
-      part.scratch = out.scratch;
+      part.scratch = prep.threads() * line_bytes(state->back_columns, state->inner);
       part.work = out.work;
       out.parts.push_back(std::move(part));
     }
@@ -118,60 +168,12 @@ struct Upsample {
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
     const auto& state = ctx.state<UpsampleState>();
-    const Taps& columns = state.columns;
-    for_slabs(ctx, state, [&](std::int64_t slab, float* mixed) {
-      const float* from = in[0].as<const float>() + slab * state.rows.in * state.in_row();
-      float* to = out[0].as<>() + slab * state.rows.out() * state.out_row();
-      for (std::int64_t row = 0; row < state.rows.out(); ++row) {
-        const auto r = static_cast<std::size_t>(row);
-        const float* line = from + state.rows.first[r] * state.in_row();
-        if (state.rows.weight[r] != 0) {
-          HWY_DYNAMIC_DISPATCH(mix_rows)
-          (state.in_row(), 1 - state.rows.weight[r], line, state.rows.weight[r],
-           from + state.rows.second[r] * state.in_row(), mixed);
-          line = mixed;
-        }
-        for (std::int64_t column = 0; column < columns.out(); ++column, to += state.inner) {
-          const auto c = static_cast<std::size_t>(column);
-          const float* a = line + columns.first[c] * state.inner;
-          const float* b = line + columns.second[c] * state.inner;
-          const float weight = columns.weight[c];
-          if (weight == 0) {
-            std::copy_n(a, state.inner, to);
-          } else {
-            for (std::int64_t i = 0; i < state.inner; ++i) to[i] = (1 - weight) * a[i] + weight * b[i];
-          }
-        }
-      }
-    });
+    resample(ctx, state.rows, state.columns, in[0], out[0]);
   }
 
   void backward(Ctx& ctx, int, std::span<const Buf>, std::span<const Buf> gy, std::span<const Buf> gx) const {
     const auto& state = ctx.state<UpsampleState>();
-    const Taps& columns = state.columns;
-    for_slabs(ctx, state, [&](std::int64_t slab, float* gathered) {
-      const float* from = gy[0].as<const float>() + slab * state.rows.out() * state.out_row();
-      float* to = gx[0].as<>() + slab * state.rows.in * state.in_row();
-      std::fill_n(to, state.rows.in * state.in_row(), 0.0f);
-      for (std::int64_t row = 0; row < state.rows.out(); ++row) {
-        std::fill_n(gathered, state.in_row(), 0.0f);
-        for (std::int64_t column = 0; column < columns.out(); ++column, from += state.inner) {
-          const auto c = static_cast<std::size_t>(column);
-          float* a = gathered + columns.first[c] * state.inner;
-          float* b = gathered + columns.second[c] * state.inner;
-          const float weight = columns.weight[c];
-          for (std::int64_t i = 0; i < state.inner; ++i) a[i] += (1 - weight) * from[i];
-          for (std::int64_t i = 0; weight != 0 && i < state.inner; ++i) b[i] += weight * from[i];
-        }
-        const auto r = static_cast<std::size_t>(row);
-        const float weight = state.rows.weight[r];
-        HWY_DYNAMIC_DISPATCH(add_weighted)
-        (state.in_row(), 1 - weight, gathered, to + state.rows.first[r] * state.in_row());
-        if (weight == 0) continue;
-        HWY_DYNAMIC_DISPATCH(add_weighted)
-        (state.in_row(), weight, gathered, to + state.rows.second[r] * state.in_row());
-      }
-    });
+    resample(ctx, state.back_rows, state.back_columns, gy[0], gx[0]);
   }
 
   static std::vector<Sample> samples() {
@@ -180,6 +182,8 @@ struct Upsample {
             {"bilinear", {{{2, 5, 4, 3}}}, any_op(Upsample{{8, 6}, {2, 2}, true, false})},
             {"bilinear corners", {{{1, 8, 3, 5}}}, any_op(Upsample{{7, 9}, {}, true, true})},
             {"bilinear smaller", {{{1, 2, 7, 6}}}, any_op(Upsample{{3, 4}, {}, true, false})},
+            {"nearest large", {{{1, 1, 4, 5}}}, any_op(Upsample{{64, 64}, {}, false, false})},
+            {"bilinear large", {{{1, 1, 4, 5}}}, any_op(Upsample{{64, 64}, {}, true, false})},
             {"single", {{{2, 2, 1, 1}}}, any_op(Upsample{{3, 1}, {}, true, true})}};
   }
 
@@ -197,22 +201,26 @@ struct Upsample {
                            : align_corners ? as_double(i) * step
                                            : std::max(0.0, (as_double(i) + 0.5) * step - 0.5);
       const std::int64_t first = std::min(in - 1, static_cast<std::int64_t>(place));
-      out.first.push_back(first);
-      out.second.push_back(std::min(in - 1, first + 1));
       const bool between = bilinear && first + 1 < in;
-      out.weight.push_back(between ? static_cast<float>(place - as_double(first)) : 0.0f);
+      out.add(first, between ? static_cast<float>(place - as_double(first)) : 0.0f);
     }
     return out;
   }
 
-  // f(slab, row buffer) for all slabs, on the team.
-  template <class F>
-  static void for_slabs(Ctx& ctx, const UpsampleState& state, F&& f) {
-    const std::int64_t bytes = state.slabs * state.rows.out() * state.out_row() * size_of(f32);
-    const std::int64_t stride = round_up(state.in_row(), 16);
+  // What the rows of one thread's images are mixed in.
+  static std::int64_t line_bytes(const Taps& columns, std::int64_t inner) {
+    return round_up(columns.in * inner * size_of(f32), 64);
+  }
+
+  static void resample(Ctx& ctx, const Taps& rows, const Taps& columns, const Buf& from, const Buf& to) {
+    const auto& state = ctx.state<UpsampleState>();
+    const std::int64_t bytes = from.meta->bytes + to.meta->bytes;
+    const std::int64_t stride = line_bytes(columns, state.inner) / size_of(f32);
     for_members(ctx, state.slabs, bytes < kParallelBytes ? 1 : ctx.threads(),
                 [&](std::int64_t member, std::int64_t begin, std::int64_t end) {
-                  for (std::int64_t slab = begin; slab < end; ++slab) f(slab, ctx.scratch<float>() + member * stride);
+                  HWY_DYNAMIC_DISPATCH(resample_images)
+                  (rows, columns, state.inner, begin, end, from.as<const float>(),
+                   ctx.scratch<float>() + member * stride, to.as<>());
                 });
   }
 };

@@ -16,6 +16,7 @@ struct Windows {
   std::vector<std::int64_t> begin, end, count;
 
   std::int64_t out() const { return static_cast<std::int64_t>(begin.size()); }
+  bool whole() const { return out() == 1 && begin[0] == 0 && end[0] == in; }  // one, of everything
   void add(std::int64_t from, std::int64_t to, std::int64_t size) {
     begin.push_back(from);
     end.push_back(to);

@@ -71,7 +71,10 @@ struct BatchNorm {
     const auto forward_of = [&](const Desc& data, bool given_statistics) {
       return compute::batch_norm_forward(machine.engine(), data, eps, given_statistics);
     };
-    const Desc as_it_comes = in[0].layout.plain() ? machine.desc(Meta::plain(as_image)) : machine.desc(in[0]);
+    // Features lie as images of one pixel do, channels last: with channels first oneDNN goes through them one by one.
+    const Desc as_it_comes = !image                 ? compute::channels_last(dims_of(as_image))
+                             : in[0].layout.plain() ? machine.desc(Meta::plain(as_image))
+                                                    : machine.desc(in[0]);
     const Desc blocks = compute::blocked_image(dims_of(as_image));
     const bool small = in[0].bytes < kBlockFromBytes || !image;
     const auto forward = best_of<Forward>({

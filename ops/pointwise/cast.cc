@@ -1,17 +1,27 @@
 // Conversion to another element type.
+#include "tidemark/ops/pointwise.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ops/pointwise/cast.cc"  // NOLINT: what foreach_target compiles again
+#include "hwy/foreach_target.h"                     // IWYU pragma: keep
+#include "hwy/highway.h"
+
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "ops/kernels.h"
 #include "ops/table.h"
-#include "tidemark/ops/pointwise.h"
 
-namespace tidemark {
-namespace ops {
-namespace {
+HWY_BEFORE_NAMESPACE();
+namespace tidemark::ops {
+namespace HWY_NAMESPACE {
+
+using CastKernel = void (*)(std::int64_t n, const void* x, void* y);
 
 // What the range of the target cannot hold becomes its nearest end, and a NaN zero. Bytes are the low ones of integers.
 template <class To, class From>
-To converted(From x) {
+HWY_INLINE To converted(From x) {
   if constexpr (std::is_same_v<From, float> && std::is_same_v<To, std::uint8_t>) {
     const float bounded = x > 0 ? (x < 255 ? x : 255) : 0;
     return static_cast<std::uint8_t>(bounded);
@@ -26,14 +36,35 @@ To converted(From x) {
   }
 }
 
+// The compiler makes vectors of this loop.
 template <class To, class From>
-void convert(const Ctx& ctx, const Buf& in, const Buf& out) {
-  const auto* x = in.as<const From>();
-  auto* y = out.as<To>();
-  for_elements(ctx, out.numel(), 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) y[i] = converted<To>(x[i]);
-  });
+void convert(std::int64_t n, const void* from, void* to) {
+  const auto* x = static_cast<const From*>(from);
+  auto* y = static_cast<To*>(to);
+  for (std::int64_t i = 0; i < n; ++i) y[i] = converted<To>(x[i]);
 }
+
+CastKernel cast_kernel(DType from, DType to) {
+  switch (from) {
+    case DType::f32:
+      return to == i32 ? convert<std::int32_t, float> : convert<std::uint8_t, float>;
+    case DType::i32:
+      return to == f32 ? convert<float, std::int32_t> : convert<std::uint8_t, std::int32_t>;
+    default:
+      return to == f32 ? convert<float, std::uint8_t> : convert<std::int32_t, std::uint8_t>;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace tidemark::ops
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tidemark {
+namespace ops {
+namespace {
+
+HWY_EXPORT(cast_kernel);
 
 struct Cast {
   static constexpr std::string_view name = "to";
@@ -56,17 +87,12 @@ struct Cast {
   }
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
-    switch (in[0].meta->dtype) {
-      case DType::f32:
-        return dtype == i32 ? convert<std::int32_t, float>(ctx, in[0], out[0])
-                            : convert<std::uint8_t, float>(ctx, in[0], out[0]);
-      case DType::i32:
-        return dtype == f32 ? convert<float, std::int32_t>(ctx, in[0], out[0])
-                            : convert<std::uint8_t, std::int32_t>(ctx, in[0], out[0]);
-      default:
-        return dtype == f32 ? convert<float, std::uint8_t>(ctx, in[0], out[0])
-                            : convert<std::int32_t, std::uint8_t>(ctx, in[0], out[0]);
-    }
+    const DType from = in[0].meta->dtype;
+    const auto kernel = HWY_DYNAMIC_DISPATCH(cast_kernel)(from, dtype);
+    for_elements(ctx, out[0].numel(), 8, [&](std::int64_t begin, std::int64_t end) {
+      kernel(end - begin, in[0].as<const std::byte>() + begin * size_of(from),
+             out[0].as<std::byte>() + begin * size_of(dtype));
+    });
   }
 
   static std::vector<Sample> samples() {
@@ -92,3 +118,4 @@ Tensor to(const Tensor& x, DType dtype, SourceLocation where) {
 }
 
 }  // namespace tidemark
+#endif  // HWY_ONCE

@@ -235,8 +235,7 @@ struct Matmul {
       --rank;
     }
     m *= joined;
-    // A column lies as a row does, which small products like better.
-    state.forward.gemm = compute::Gemm::dense(m, n, k, ta, tb || n == 1);
+    state.forward.gemm = compute::Gemm::dense(m, n, k, ta, tb);
     state.grad_a.gemm = ta ? compute::Gemm::dense(k, m, n, tb, true) : compute::Gemm::dense(m, k, n, false, !tb);
     state.grad_b.gemm = tb ? compute::Gemm::dense(n, k, m, true, ta) : compute::Gemm::dense(k, n, m, !ta, false);
     std::int64_t step = 1;

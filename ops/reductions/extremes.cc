@@ -34,9 +34,75 @@ struct ExtremeTies : Adding {
   }
 };
 
-const FoldKernels& extreme_kernels(bool largest) {
-  return largest ? kFoldKernels<ExtremeElement<true>> : kFoldKernels<ExtremeElement<false>>;
+// Rows in float, of which a vector holds more: nothing is rounded. Max and Min may drop a NaN, so these are looked for
+// beside them.
+template <bool largest>
+HWY_FLATTEN void extreme_row(std::int64_t n, const void* elements, const float*, double, double* states) {
+  using Policy = Extreme<largest>;
+  constexpr int kVectors = 4;
+  const Eight d;
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto* x = static_cast<const float*>(elements);
+  const auto start = hn::Set(d, static_cast<float>(Policy::kStart));
+  hn::Vec<Eight> most[kVectors] = {start, start, start, start};
+  const auto none = hn::IsNaN(start);
+  hn::Mask<Eight> nan[kVectors] = {none, none, none, none};
+  const auto offer = [&](int k, auto v) HWY_ATTR {
+    most[k] = largest ? hn::Max(v, most[k]) : hn::Min(v, most[k]);
+    nan[k] = hn::Or(nan[k], hn::IsNaN(v));
+  };
+  std::int64_t i = 0;
+  for (; i + kVectors * width <= n; i += kVectors * width) {
+    for (int k = 0; k < kVectors; ++k) offer(k, load(d, x + i + k * width));
+  }
+  for (; i + width <= n; i += width) offer(0, load(d, x + i));
+  if (i < n)
+    offer(1, hn::IfThenElse(hn::FirstN(d, static_cast<std::size_t>(n - i)), load_part(d, x + i, n - i), start));
+  for (int k = 1; k < kVectors; ++k) {
+    offer(0, most[k]);
+    nan[0] = hn::Or(nan[0], nan[k]);
+  }
+  const float found = hn::GetLane(largest ? hn::MaxOfLanes(d, most[0]) : hn::MinOfLanes(d, most[0]));
+  const OneDouble one;
+  const auto row = hn::Set(one, hn::AllFalse(d, nan[0]) ? static_cast<double>(found) : std::nan(""));
+  *states = hn::GetLane(Policy::merge(one, hn::Set(one, *states), row));
 }
+
+// Columns [begin, ...) that make up whole vectors; where they end. Four rows are read before `most` is written again.
+template <bool largest, class D>
+HWY_INLINE std::int64_t extreme_vectors(D d, std::int64_t begin, std::int64_t rows, std::int64_t columns,
+                                        const float* x, std::int64_t step, float* most) {
+  const auto width = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t last = begin + (columns - begin) / width * width;
+  for (std::int64_t row = 0; row < rows;) {
+    const std::int64_t together = rows - row >= 4 ? 4 : 1;
+    for (std::int64_t j = begin; j < last; j += width) {
+      const float* at = x + row * step + j;
+      auto v = Extreme<largest>::merge(d, load(d, most + j), load(d, at));
+      for (std::int64_t k = 1; k < together; ++k) v = Extreme<largest>::merge(d, v, load(d, at + k * step));
+      store(d, v, most + j);
+    }
+    row += together;
+  }
+  return last;
+}
+
+template <bool largest>
+HWY_FLATTEN void extreme_columns(std::int64_t rows, std::int64_t columns, const void* elements, std::int64_t step,
+                                 const float*, double, double* states) {
+  const auto* x = static_cast<const float*>(elements);
+  float most[kFoldColumns];
+  std::fill_n(most, columns, static_cast<float>(Extreme<largest>::kStart));
+  const std::int64_t wide = extreme_vectors<largest>(Wide(), 0, rows, columns, x, step, most);
+  extreme_vectors<largest>(hn::CappedTag<float, 1>(), wide, rows, columns, x, step, most);
+  fold_columns<ExtremeElement<largest>, float>(1, columns, most, columns, nullptr, 0, states);
+}
+
+template <bool largest>
+inline constexpr FoldKernels kExtremeKernels{1, Extreme<largest>::kStart, extreme_row<largest>,
+                                             extreme_columns<largest>, fold_merge<ExtremeElement<largest>>};
+
+const FoldKernels& extreme_kernels(bool largest) { return largest ? kExtremeKernels<true> : kExtremeKernels<false>; }
 const FoldKernels& extreme_ties_kernels() { return kFoldKernels<ExtremeTies>; }
 
 // Where the extreme is a NaN nothing equals it, and the share is NaN: as in PyTorch, all of its elements get that.

@@ -3,6 +3,7 @@
 // With replacement: the place of a uniform number in the running sums of the row. Without: each index waits for an
 // exponential time of rate p, and those that come first are taken, in that order; which is drawing one after the other
 // from what is left.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -80,16 +81,23 @@ struct Multinomial {
   }
 
  private:
+  static constexpr std::int64_t kPiece = 256;  // words that are drawn at a time
+
   void check(const float* p, std::int64_t row, const Shape& shape) const {
     const std::int64_t classes = shape[-1];
-    std::int64_t possible = 0;
+    const auto valid = [](float x) { return (x >= 0) & (x <= std::numeric_limits<float>::max()); };
+    // Without a branch for each class, so that it is done in vectors.
+    std::int32_t invalid = 0;
+    std::int32_t possible = 0;
     for (std::int64_t i = 0; i < classes; ++i) {
-      if (!(p[i] >= 0 && p[i] <= std::numeric_limits<float>::max())) {
-        throw Error("[multinomial] probabilities are " + shape.to_string() + "; the one of class " + std::to_string(i) +
-                    " in row " + std::to_string(row) + " is " + std::to_string(p[i]) +
-                    ", and must be finite and not negative");
-      }
+      invalid |= valid(p[i]) ? 0 : 1;
       possible += p[i] > 0 ? 1 : 0;
+    }
+    if (invalid != 0) {
+      const std::int64_t i = std::find_if_not(p, p + classes, valid) - p;
+      throw Error("[multinomial] probabilities are " + shape.to_string() + "; the one of class " + std::to_string(i) +
+                  " in row " + std::to_string(row) + " is " + std::to_string(p[i]) +
+                  ", and must be finite and not negative");
     }
     const std::int64_t least = replacement ? std::min<std::int64_t>(1, count) : count;
     if (possible < least) {
@@ -103,20 +111,22 @@ struct Multinomial {
             std::int32_t* to) const {
     double total = 0;
     for (std::int64_t i = 0; i < classes; ++i) sums[i] = total += static_cast<double>(p[i]);
-    for (std::int64_t i = 0; i < count; ++i) {
-      std::uint32_t words[2];
-      const std::int64_t at = 2 * (row * count + i);
-      compute::random_words(key, at, at + 2, words);
-      const std::uint64_t bits = std::uint64_t{words[0]} << 20 | words[1] >> 12;
-      // Below 1 so far that the product is below the total: the first sum above it belongs to a class that can be.
-      const double place = (static_cast<double>(bits) + 0.5) * 0x1p-52 * total;
-      to[i] = static_cast<std::int32_t>(std::upper_bound(sums, sums + classes, place) - sums);
+    std::uint32_t words[kPiece];
+    for (std::int64_t first = 0; first < count; first += kPiece / 2) {
+      const std::int64_t last = std::min(count, first + kPiece / 2);
+      compute::random_words(key, 2 * (row * count + first), 2 * (row * count + last), words);
+      for (std::int64_t i = first; i < last; ++i) {
+        const std::uint32_t* pair = words + 2 * (i - first);
+        const std::uint64_t bits = std::uint64_t{pair[0]} << 20 | pair[1] >> 12;
+        // Below 1 so far that the product is below the total: the first sum above it belongs to a class that can be.
+        const double place = (static_cast<double>(bits) + 0.5) * 0x1p-52 * total;
+        to[i] = static_cast<std::int32_t>(std::upper_bound(sums, sums + classes, place) - sums);
+      }
     }
   }
 
   void draw_different(compute::PhiloxKey key, std::int64_t row, std::int64_t classes, const float* p,
                       std::uint64_t* keys, std::int32_t* to) const {
-    constexpr std::int64_t kPiece = 256;
     std::uint32_t words[kPiece];
     for (std::int64_t first = 0; first < classes; first += kPiece) {
       const std::int64_t last = std::min(classes, first + kPiece);

@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "ops/broadcast.h"
 #include "ops/kernels.h"
+#include "ops/math-inl.h"
 #include "ops/reductions/fold-inl.h"
 #include "ops/reductions/fold.h"
 #include "ops/simd-inl.h"
@@ -33,16 +34,54 @@ struct NormMagnitudes : Adding {
   }
 };
 
-struct NormPowers : Adding {
+// Whole powers from the third to the eighth: double precision holds the eighth of every float.
+HWY_INLINE bool norm_multiplies(double p) { return p >= 3 && p <= 8 && p == std::floor(p); }
+
+// x^n for n above 0.
+template <class D>
+HWY_INLINE hn::Vec<D> norm_whole_power(D, hn::Vec<D> x, int n) {
+  auto y = x;
+  for (int i = 1; i < n; ++i) y = hn::Mul(y, x);
+  return y;
+}
+
+struct NormWholePowers : Adding {
   static constexpr int kSlots = 1;
   template <class D>
   static HWY_INLINE void add(D d, Narrow<D> x, Narrow<D>, double p, hn::Vec<D>* slots) {
-    HWY_ALIGN double lanes[hn::MaxLanes(D())];
-    hn::Store(hn::PromoteTo(d, hn::Abs(x)), d, lanes);
-    for (double& lane : lanes) lane = std::pow(lane, p);
-    slots[0] = hn::Add(slots[0], hn::Load(d, lanes));
+    slots[0] = hn::Add(slots[0], norm_whole_power(d, hn::PromoteTo(d, hn::Abs(x)), static_cast<int>(p)));
   }
 };
+
+// Other powers: roots[i] = |x[i]|^(p/8), which float holds wherever double precision holds |x|^p, and is then raised to
+// the eighth.
+HWY_INLINE void norm_roots(std::int64_t n, const float* x, double p, float* roots) {
+  const auto exponent = hn::Set(Wide(), static_cast<float>(p / 8));
+  map(
+      n, roots, [&](auto v) HWY_ATTR { return pow(Wide(), hn::Abs(v), exponent); }, x);
+}
+
+HWY_FLATTEN void norm_powers_row(std::int64_t n, const void* elements, const float*, double p, double* states) {
+  const auto* x = static_cast<const float*>(elements);
+  float roots[kFoldColumns];
+  for (std::int64_t i = 0; i < n; i += kFoldColumns) {
+    const std::int64_t count = std::min(kFoldColumns, n - i);
+    norm_roots(count, x + i, p, roots);
+    fold_row<NormWholePowers, float>(count, roots, nullptr, 8, states);
+  }
+}
+
+HWY_FLATTEN void norm_powers_columns(std::int64_t rows, std::int64_t columns, const void* elements, std::int64_t step,
+                                     const float*, double p, double* states) {
+  float roots[kFoldColumns];
+  for (std::int64_t row = 0; row < rows; ++row) {
+    norm_roots(columns, static_cast<const float*>(elements) + row * step, p, roots);
+    fold_columns<NormWholePowers, float>(1, columns, roots, columns, nullptr, 8, states);
+  }
+}
+
+inline constexpr FoldKernels kNormPowers{NormWholePowers::kSlots, NormWholePowers::kStart, norm_powers_row,
+                                         norm_powers_columns, fold_merge<NormWholePowers>};
 
 // How many elements are not zero.
 struct NormNonzeros : Adding {
@@ -84,7 +123,8 @@ const FoldKernels& norm_kernels(double p) {
   if (p == 0) return kFoldKernels<NormNonzeros>;
   if (p == 1) return kFoldKernels<NormMagnitudes>;
   if (p == 2) return kFoldKernels<NormSquares>;
-  if (!std::isinf(p)) return kFoldKernels<NormPowers>;
+  if (norm_multiplies(p)) return kFoldKernels<NormWholePowers>;
+  if (!std::isinf(p)) return kNormPowers;
   return p > 0 ? kFoldKernels<NormExtreme<true>> : kFoldKernels<NormExtreme<false>>;
 }
 const FoldKernels& norm_ties_kernels() { return kFoldKernels<NormTies>; }
@@ -123,12 +163,18 @@ void norm_gradient(double p, std::int64_t n, const float* x, Row y, Row g, float
     });
   } else {
     // With the ratio of x to the norm, which is small, nothing overflows.
-    for (std::int64_t i = 0; i < n; ++i) {
-      const double own = static_cast<double>(y.at[y.repeated ? 0 : i]);
-      const double w = static_cast<double>(g.at[g.repeated ? 0 : i]);
-      const double v = static_cast<double>(x[i]);
-      const double slope = v == 0 || own == 0 ? 0 : std::copysign(std::pow(std::fabs(v) / own, p - 1), v);
-      gx[i] = static_cast<float>(w * slope);
+    const auto slope_by = [&](auto power) HWY_ATTR {
+      norm_map(n, x, y, g, gx, [&](auto v, auto own, auto w) HWY_ATTR {
+        const auto flat = hn::Or(hn::Eq(v, hn::Zero(d)), hn::Eq(own, hn::Zero(d)));
+        const auto slope = hn::CopySign(power(hn::Div(hn::Abs(v), own)), v);
+        return hn::Mul(w, hn::IfThenZeroElse(flat, slope));
+      });
+    };
+    if (norm_multiplies(p)) {
+      slope_by([&](auto ratio) HWY_ATTR { return norm_whole_power(d, ratio, static_cast<int>(p) - 1); });
+    } else {
+      const auto exponent = hn::Set(d, static_cast<float>(p - 1));
+      slope_by([&](auto ratio) HWY_ATTR { return pow(d, ratio, exponent); });
     }
   }
 }

@@ -23,6 +23,13 @@ inline std::uint64_t order_key(float x, std::int64_t index, bool descending) {
 
 inline std::int32_t index_of(std::uint64_t key) { return static_cast<std::int32_t>(key & 0xFFFFFFFFu); }
 
+// The element that has the key, but for the sign of a zero and the bits of a NaN.
+inline float value_of(std::uint64_t key, bool descending) {
+  auto bits = static_cast<std::uint32_t>(key >> 32);
+  if (descending) bits = ~bits;
+  return std::bit_cast<float>((bits >> 31) != 0 ? bits ^ 0x80000000u : ~bits);
+}
+
 // Indices are i32.
 void require_indexable(const Prep& prep, const Meta& x, std::int64_t size);
 

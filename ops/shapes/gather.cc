@@ -23,26 +23,17 @@ void check_index(Prep& prep, const Meta& x, int dim, const Meta& index) {
 }
 
 template <class T>
-void pick(const Ctx& ctx, const Lines& lines, const std::int32_t* index, const T* rows, T* values) {
-  lines.run(ctx, ctx.threads(), [&](const Line& line, std::int64_t) {
-    for (std::int64_t p = 0; p < line.count; ++p) {
-      const std::int32_t* entries = index + line.index + p * line.step;
-      T* to = values + line.values + p * line.value_step;
-      for (std::int64_t j = 0; j < line.width; ++j) to[j] = rows[line.rows + entries[j] * line.row_step + j];
-    }
+void pick(const Ctx& ctx, const IndexLines& lines, const std::int32_t* index, const T* rows, T* values) {
+  lines.run(ctx, [&](const IndexLine& line, std::int64_t) {
+    line.each(index, [&](std::int64_t to, std::int64_t from) { values[to] = rows[from]; });
   });
 }
 
 // In the order of the entries: of several for one place the last stays.
 template <class T, class Value>
-void place(const Ctx& ctx, const Lines& lines, const std::int32_t* index, T* rows, const Value& value) {
-  lines.run(ctx, ctx.threads(), [&](const Line& line, std::int64_t) {
-    for (std::int64_t p = 0; p < line.count; ++p) {
-      const std::int32_t* entries = index + line.index + p * line.step;
-      for (std::int64_t j = 0; j < line.width; ++j) {
-        rows[line.rows + entries[j] * line.row_step + j] = value(line.values + p * line.value_step + j);
-      }
-    }
+void place(const Ctx& ctx, const IndexLines& lines, const std::int32_t* index, T* rows, const Value& value) {
+  lines.run(ctx, [&](const IndexLine& line, std::int64_t) {
+    line.each(index, [&](std::int64_t from, std::int64_t to) { rows[to] = value(from); });
   });
 }
 
@@ -64,12 +55,12 @@ struct Gather {
 
   void describe(Attributes& a) const { a("dim", dim); }
 
-  using State = Lines;
+  using State = IndexLines;
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     check_index(prep, in[0], dim, in[1]);
     const int at = from_front(dim, in[0].shape.rank());
-    auto state = std::make_shared<State>(Lines::of_elements(in[0].shape, at, in[1].shape));
+    auto state = std::make_shared<State>(in[0].shape, at, in[1].shape);
     Prepared out;
     out.outputs = {Meta::plain(in[1].shape, in[0].dtype)};
     out.input_layouts = {kPlain, kPlain};
@@ -123,7 +114,7 @@ struct Scatter {
   void describe(Attributes& a) const { a("dim", dim); }
 
   struct State {
-    Lines lines;
+    IndexLines lines;
     std::vector<int> parts;  // the input whose gradient it is
   };
 
@@ -134,8 +125,7 @@ struct Scatter {
                  ops::describe("x", x) + ", " + ops::describe("index", in[1]) + ", " + ops::describe("src", in[2]) +
                      "; src must have the index's shape and x's dtype");
     if (adds) require_f32(prep, "x", x);
-    auto state =
-        std::make_shared<State>(State{Lines::of_elements(x.shape, from_front(dim, x.shape.rank()), in[1].shape), {}});
+    auto state = std::make_shared<State>(State{{x.shape, from_front(dim, x.shape.rank()), in[1].shape}, {}});
     const double moved = as_double(in[1].bytes) + 2 * as_double(in[2].bytes);
     Prepared out;
     out.outputs = {Meta::plain(x.shape, x.dtype)};
@@ -156,7 +146,7 @@ struct Scatter {
         part.saved = {Saved::input(1, kPlain)};
       }
       if (!adds && input == 0) part.overwrites = {{1, 0}};
-      if (!adds && input == 2) part.scratch = Meta::plain(x.shape, i32).bytes;
+      if (!adds && input == 2) part.scratch = prep.threads() * state->lines.places() * size_of(i32);
       out.parts.push_back(std::move(part));
       state->parts.push_back(input);
     }
@@ -165,7 +155,7 @@ struct Scatter {
   }
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
-    const Lines& lines = ctx.state<State>().lines;
+    const IndexLines& lines = ctx.state<State>().lines;
     const auto* index = in[1].as<const std::int32_t>();
     check_entries(ctx, name, in[1], lines.size(), "x", in[0].shape());
     copy(ctx, in[0], out[0]);
@@ -193,17 +183,15 @@ struct Scatter {
       pick(ctx, state.lines, index, g, gx[0].as<float>());
     } else {
       // The element that stayed at a place is the one whose number is left there.
-      auto* const left = ctx.scratch<std::int32_t>();
-      const auto number = [](std::int64_t at) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(at)); };
-      place(ctx, state.lines, index, left, number);
-      state.lines.run(ctx, ctx.threads(), [&](const Line& line, std::int64_t) {
-        for (std::int64_t p = 0; p < line.count; ++p) {
-          for (std::int64_t j = 0; j < line.width; ++j) {
-            const std::int64_t at = line.values + p * line.value_step + j;
-            const std::int64_t row = line.rows + index[line.index + p * line.step + j] * line.row_step + j;
-            gx[0].as<float>()[at] = left[row] == number(at) ? g[row] : 0.0f;
-          }
-        }
+      state.lines.run(ctx, [&](const IndexLine& line, std::int64_t member) {
+        auto* const left = ctx.scratch<std::uint32_t>() + member * state.lines.places();
+        const IndexLine packed = line.packed();
+        packed.each(index, [&](std::int64_t at, std::int64_t place) { left[place] = static_cast<std::uint32_t>(at); });
+        line.each(index, [&](std::int64_t at, std::int64_t row) { gx[0].as<float>()[at] = g[row]; });
+        packed.each(index, [&](std::int64_t at, std::int64_t place) {
+          float& slope = gx[0].as<float>()[at];
+          slope = left[place] == static_cast<std::uint32_t>(at) ? slope : 0.0f;
+        });
       });
     }
   }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "ops/shapes/lines.h"
+#include "ops/shapes/slabs.h"
 #include "ops/table.h"
 #include "tidemark/ops/shapes.h"
 
@@ -13,22 +14,9 @@ namespace {
 void check_index(Prep& prep, const Meta& x, int dim, const Meta& index) {
   const std::string both = ops::describe("x", x) + ", " + ops::describe("index", index);
   prep.require(has_dim(dim, x.shape.rank()), both + "; x has no dimension " + std::to_string(dim));
-  prep.require(index.dtype == i32 && index.shape.rank() == 1, both + "; the index must be i32 of one dimension");
-}
-
-// Copies slabs of x that the index names.
-void pick_slabs(const Ctx& ctx, const Shape& x, int dim, const Buf& index, std::int64_t element_bytes, const void* from,
-                void* to) {
-  const Split split(x, dim);
-  const auto* entries = index.as<const std::int32_t>();
-  const std::int64_t count = index.numel();
-  const std::int64_t width = split.inner * element_bytes;
-  for_range(ctx, split.outer * count, 2 * width, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t slab = begin; slab < end; ++slab) {
-      const std::int64_t at = slab / count * split.size + entries[slab % count];
-      std::copy_n(static_cast<const char*>(from) + at * width, width, static_cast<char*>(to) + slab * width);
-    }
-  });
+  prep.require(
+      index.dtype == i32 && index.shape.rank() == 1 && index.shape[0] <= kMostEntries,
+      both + "; the index must be i32 of one dimension, of at most " + std::to_string(kMostEntries) + " entries");
 }
 
 struct IndexSelect {
@@ -37,14 +25,14 @@ struct IndexSelect {
 
   void describe(Attributes& a) const { a("dim", dim); }
 
-  using State = Lines;
+  using State = Slabs;
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Meta& x = in[0];
     check_index(prep, x, dim, in[1]);
     const int at = from_front(dim, x.shape.rank());
     const std::int64_t count = in[1].shape[0];
-    auto state = std::make_shared<State>(Lines::of_slabs(x.shape, at, count));
+    auto state = std::make_shared<State>(x.shape, at, count, prep.threads());
     Prepared out;
     out.outputs = {Meta::plain(x.shape.with(at, count), x.dtype)};
     out.input_layouts = {kPlain, kPlain};
@@ -55,7 +43,7 @@ struct IndexSelect {
       part.gx = {Meta::plain(x.shape)};
       part.saved = {Saved::input(1, kPlain)};
       part.gy = {{0, kPlain}};
-      part.scratch = state->add_scratch(prep.threads());
+      part.scratch = state->add_scratch();
       part.work = {as_double(out.outputs[0].shape.numel()),
                    3 * as_double(out.outputs[0].bytes) + as_double(part.gx[0].bytes)};
       part.accumulates = true;
@@ -66,14 +54,15 @@ struct IndexSelect {
   }
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
-    check_entries(ctx, name, in[1], ctx.state<State>().size(), "x", in[0].shape());
-    pick_slabs(ctx, in[0].shape(), from_front(dim, in[0].shape().rank()), in[1], size_of(in[0].meta->dtype), in[0].data,
-               out[0].data);
+    const Slabs& slabs = ctx.state<State>();
+    check_entries(ctx, name, in[1], slabs.size(), "x", in[0].shape());
+    slabs.pick(ctx, in[1].as<const std::int32_t>(), size_of(in[0].meta->dtype), in[0].data, out[0].data);
   }
 
   void backward(Ctx& ctx, int, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const {
-    if (!ctx.accumulate()) clear_bytes(ctx, gx[0].data, gx[0].meta->bytes);
-    ctx.state<State>().add(ctx, saved[0].as<const std::int32_t>(), gy[0].as<const float>(), gx[0].as<float>());
+    auto* const to = gx[0].as<float>();
+    ctx.state<State>().add(ctx, saved[0].as<const std::int32_t>(), gy[0].as<const float>(),
+                           ctx.accumulate() ? to : nullptr, to);
   }
 
   static std::vector<Sample> samples() {
@@ -93,7 +82,7 @@ struct IndexAdd {
 
   void describe(Attributes& a) const { a("dim", dim); }
 
-  using State = Lines;
+  using State = Slabs;
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Meta& x = in[0];
@@ -104,11 +93,11 @@ struct IndexAdd {
     prep.require(in[2].shape == slabs && in[2].dtype == f32,
                  ops::describe("x", x) + ", " + ops::describe("index", in[1]) + ", " + ops::describe("src", in[2]) +
                      "; src must be " + slabs.to_string() + " f32");
-    auto state = std::make_shared<State>(Lines::of_slabs(x.shape, at, in[1].shape[0]));
+    auto state = std::make_shared<State>(x.shape, at, in[1].shape[0], prep.threads());
     Prepared out;
     out.outputs = {Meta::plain(x.shape)};
     out.input_layouts = {kPlain, kPlain, kPlain};
-    out.scratch = state->add_scratch(prep.threads());
+    out.scratch = state->add_scratch();
     out.work = {as_double(in[2].shape.numel()), 2 * as_double(x.bytes) + 3 * as_double(in[2].bytes)};
     out.overwrites = {{0, 0}};
     for (const int input : {0, 2}) {
@@ -130,19 +119,15 @@ struct IndexAdd {
   }
 
   void forward(Ctx& ctx, std::span<const Buf> in, std::span<const Buf> out) const {
-    const Lines& lines = ctx.state<State>();
-    check_entries(ctx, name, in[1], lines.size(), "x", in[0].shape());
-    if (in[0].data != out[0].data) {
-      const MoveDim all[] = {{in[0].numel(), 1, 1}};
-      move_elements(ctx, all, size_of(f32), in[0].data, out[0].data);
-    }
-    lines.add(ctx, in[1].as<const std::int32_t>(), in[2].as<const float>(), out[0].as<float>());
+    const Slabs& slabs = ctx.state<State>();
+    check_entries(ctx, name, in[1], slabs.size(), "x", in[0].shape());
+    slabs.add(ctx, in[1].as<const std::int32_t>(), in[2].as<const float>(), in[0].as<const float>(),
+              out[0].as<float>());
   }
 
   // Of src alone: that of x is a view.
   void backward(Ctx& ctx, int, std::span<const Buf> saved, std::span<const Buf> gy, std::span<const Buf> gx) const {
-    pick_slabs(ctx, gy[0].shape(), from_front(dim, gy[0].shape().rank()), saved[0], size_of(f32), gy[0].data,
-               gx[0].data);
+    ctx.state<State>().pick(ctx, saved[0].as<const std::int32_t>(), size_of(f32), gy[0].data, gx[0].data);
   }
 
   static std::vector<Sample> samples() {

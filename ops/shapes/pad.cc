@@ -50,6 +50,9 @@ struct PadDim {
     return -1;
   }
 
+  // From the result back to the input, where no element is shown twice.
+  PadDim reversed() const { return {mode, out(), -before, -after, out_stride, in_stride}; }
+
   // The places besides index + before that show it.
   std::array<Range, 2> copies(std::int64_t index) const {
     switch (mode) {
@@ -70,9 +73,53 @@ struct PadDim {
   static Range one(std::int64_t at, bool holds) { return holds ? Range{at, at + 1} : Range{}; }
 };
 
+// Where rows of the result lie in the input, one after the other without dividing. All dimensions but the last of the
+// outer ones are looked at where their places change.
+class SourceRows {
+ public:
+  SourceRows(std::span<const PadDim> outer, std::int64_t row) : outer_(outer) {
+    if (!outer_.empty()) last_ = outer_.back();
+    for (std::size_t i = outer_.size(); i-- > 0;) {
+      at_[i] = row % outer_[i].out();
+      row /= outer_[i].out();
+    }
+    if (!outer_.empty()) at_last_ = at_[outer_.size() - 1];
+    find();
+  }
+  // The offset of the row; -1 where it shows the constant alone.
+  std::int64_t offset() const {
+    const std::int64_t index = last_.source(at_last_);
+    return index < 0 || before_ < 0 ? -1 : before_ + index * last_.in_stride;
+  }
+  void next() {
+    if (++at_last_ < last_.out()) return;
+    at_last_ = 0;
+    for (std::size_t i = outer_.size(); i-- > 1;) {
+      if (++at_[i - 1] < outer_[i - 1].out()) break;
+      at_[i - 1] = 0;
+    }
+    find();
+  }
+
+ private:
+  void find() {
+    before_ = 0;
+    for (std::size_t i = 0; i + 1 < outer_.size() && before_ >= 0; ++i) {
+      const std::int64_t index = outer_[i].source(at_[i]);
+      before_ = index < 0 ? -1 : before_ + index * outer_[i].in_stride;
+    }
+  }
+
+  std::span<const PadDim> outer_;
+  PadDim last_;
+  std::int64_t at_last_ = 0;
+  std::array<std::int64_t, Shape::kMaxRank> at_{};  // of the others
+  std::int64_t before_ = 0;                         // their offset, or -1
+};
+
 template <class T>
 void pad_rows(const Ctx& ctx, std::span<const PadDim> dims, T value, const T* from, T* to) {
-  const PadDim& inner = dims.back();
+  const PadDim inner = dims.back();
   const std::span<const PadDim> outer = dims.first(dims.size() - 1);
   std::int64_t rows = 1;
   for (const PadDim& dim : outer) rows *= dim.out();
@@ -80,34 +127,29 @@ void pad_rows(const Ctx& ctx, std::span<const PadDim> dims, T value, const T* fr
   const std::int64_t left = std::clamp<std::int64_t>(inner.before, 0, inner.out());
   const std::int64_t right = std::clamp<std::int64_t>(inner.before + inner.in, left, inner.out());
   for_range(ctx, rows, 2 * std::int64_t{sizeof(T)} * inner.out(), [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
+    SourceRows sources(outer, first);
+    for (std::int64_t row = first; row < last; ++row, sources.next()) {
       T* target = to + row * inner.out();
-      std::int64_t rest = row;
-      std::int64_t offset = 0;
-      bool shown = true;
-      for (std::size_t i = outer.size(); i-- > 0;) {
-        const std::int64_t index = outer[i].source(rest % outer[i].out());
-        rest /= outer[i].out();
-        shown = shown && index >= 0;
-        offset += index * outer[i].in_stride;
-      }
-      if (!shown) {
+      const std::int64_t offset = sources.offset();
+      if (offset < 0) {
         std::fill_n(target, inner.out(), value);
         continue;
       }
       const T* source = from + offset;
-      const auto edge = [&](std::int64_t at) {
-        const std::int64_t index = inner.source(at);
-        return index < 0 ? value : source[index];
-      };
-      for (std::int64_t at = 0; at < left; ++at) target[at] = edge(at);
       std::copy_n(source + (left - inner.before), right - left, target + left);
-      for (std::int64_t at = right; at < inner.out(); ++at) target[at] = edge(at);
+      if (inner.mode == PadMode::kConstant) {
+        for (std::int64_t at = 0; at < left; ++at) target[at] = value;
+        for (std::int64_t at = right; at < inner.out(); ++at) target[at] = value;
+      } else {
+        for (std::int64_t at = 0; at < left; ++at) target[at] = source[inner.source(at)];
+        for (std::int64_t at = right; at < inner.out(); ++at) target[at] = source[inner.source(at)];
+      }
     }
   });
 }
 
-// The gradient of elements [begin, end) of a row of the input, for which `totals` has room.
+// The gradient of elements [begin, end) of a row of the input, for which `totals` has room, where the result shows all
+// elements and some of them again: in every mode but that of a constant.
 class Gatherer {
  public:
   Gatherer(std::span<const PadDim> dims, const float* gy, std::int64_t begin, std::int64_t end, double* totals)
@@ -128,8 +170,7 @@ class Gatherer {
   void add_dim(std::size_t i, std::int64_t offset) {
     if (i + 1 == dims_.size()) return add_row(gy_ + offset);
     const PadDim& dim = dims_[i];
-    const std::int64_t at = index_[i] + dim.before;
-    if (at >= 0 && at < dim.out()) add_dim(i + 1, offset + at * dim.out_stride);
+    add_dim(i + 1, offset + (index_[i] + dim.before) * dim.out_stride);
     for (const Range& range : dim.copies(index_[i])) {
       for (std::int64_t k = range.begin; k < range.end; ++k) add_dim(i + 1, offset + k * dim.out_stride);
     }
@@ -137,10 +178,8 @@ class Gatherer {
 
   void add_row(const float* g) {
     const PadDim& inner = dims_.back();
-    const std::int64_t first = std::max(begin_, -inner.before);
-    const std::int64_t last = std::min(end_, inner.out() - inner.before);
-    for (std::int64_t i = first; i < last; ++i) totals_[i - begin_] += static_cast<double>(g[i + inner.before]);
-    if (inner.mode == PadMode::kConstant || inner.out() == inner.in) return;
+    for (std::int64_t i = begin_; i < end_; ++i) totals_[i - begin_] += static_cast<double>(g[i + inner.before]);
+    if (inner.out() == inner.in) return;
     for (std::int64_t i = begin_; i < end_; ++i) {
       for (const Range& range : inner.copies(i)) {
         for (std::int64_t k = range.begin; k < range.end; ++k) totals_[i - begin_] += static_cast<double>(g[k]);
@@ -225,6 +264,11 @@ struct Pad {
     const State& dims = ctx.state<State>();
     const std::int64_t width = dims.back().in;
     if (gx[0].numel() == 0) return;
+    if (options.mode == PadMode::kConstant) {
+      std::array<PadDim, Shape::kMaxRank> back;
+      std::transform(dims.begin(), dims.end(), back.begin(), [](const PadDim& dim) { return dim.reversed(); });
+      return pad_rows(ctx, std::span(back).first(dims.size()), 0.0f, gy[0].as<const float>(), gx[0].as<float>());
+    }
     constexpr std::int64_t kBlock = 512;
     const std::int64_t blocks = (width + kBlock - 1) / kBlock;
     const std::int64_t items = gx[0].numel() / width * blocks;

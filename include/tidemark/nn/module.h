@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -61,6 +62,7 @@ std::vector<Parameter> parameters(const Visit& visit);
 std::vector<Parameter> state(const Visit& visit);
 void set_training(const Visit& visit, bool on);
 std::int64_t parameter_count(const Visit& visit);
+std::string summary(const Visit& visit);
 }  // namespace detail
 
 // In the order of the visits, each tensor once even where two children share it.
@@ -85,6 +87,15 @@ template <Visitable M>
 std::int64_t parameter_count(M& module) {
   return detail::parameter_count([&](Visitor& v) { module.visit(v); });
 }
+// A table of parameters and buffers (state) with names, shapes and numbers of elements, and what they add up to.
+template <Visitable M>
+std::string summary(M& module) {
+  return detail::summary([&](Visitor& v) { module.visit(v); });
+}
+template <Visitable M>
+void print(M& module, std::FILE* out = stdout) {
+  std::fputs(summary(module).c_str(), out);
+}
 
 class Module {
  public:
@@ -96,6 +107,7 @@ class Module {
   void train(bool on = true) { nn::train(*this, on); }
   void eval() { nn::train(*this, false); }
   std::int64_t parameter_count() { return nn::parameter_count(*this); }
+  std::string summary() { return nn::summary(*this); }
 
  protected:
   Module() = default;
