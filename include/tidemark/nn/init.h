@@ -1,5 +1,5 @@
 // Initial values of parameters, as torch.nn.init has them. They overwrite a leaf's elements in place, and take at most
-// 1 MiB beside them; orthogonal() takes a copy of a matrix of more rows than columns.
+// 1 MiB beside them; orthogonal() takes 128 bytes a row and column, and a copy where there are more rows than columns.
 //
 //   nn::Linear layer({.in = 64, .out = 64});
 //   nn::init::kaiming_normal(layer.weight, {.mode = nn::init::FanMode::kFanOut});
