@@ -374,7 +374,9 @@ std::vector<BufferId> Engine::kept_buffers(const scheduler::Graph& graph) const 
   for (std::size_t b = 0; b < tape_.buffer_storage.size(); ++b) {
     const Storage& storage = storages_[tape_.buffer_storage[b]];
     if (storage.reproducible()) continue;
-    if (graph.buffers[b].pinned || storage.handles + storage.reads > 0) kept.push_back(static_cast<BufferId>(b));
+    // What the step's end lets go of was there for backward until then.
+    const bool needed = storage.handles + storage.reads > 0 || (storage.ending && storage.resident());
+    if (graph.buffers[b].pinned || needed) kept.push_back(static_cast<BufferId>(b));
   }
   return kept;
 }

@@ -414,6 +414,26 @@ TEST_P(LoopsTest, ASmallLeafThatIsChangedInPlaceStaysOne) {
   }
 }
 
+// A step ends with a graph that went into no loss; the next begins as it did, and takes that part backward. What the
+// first let go of only at its end must still be there.
+TEST_P(LoopsTest, AGraphThatWaitedInOneStepGoesBackwardInTheNext) {
+  const Tensor weight = parameter(normal({64, 64}, 0, 1), "weight");
+  optim::SGD optimizer({weight}, {.lr = 0});
+  std::vector<float> numbers(std::size_t{512} * 64);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i % 17) - 8;
+  const auto hidden = [&] { return gelu(linear(tensor(numbers, {512, 64}), weight)); };  // more than 64 KiB
+  std::vector<std::vector<float>> gradients;
+  for (const bool waits : {true, false, true, false, false}) {
+    const Tensor held = hidden();
+    const Tensor loss = waits ? mean(hidden()) : mean(held);
+    loss.backward();
+    gradients.push_back(weight.grad().to_vector<float>());
+    optimizer.step();
+    optimizer.zero_grad();
+  }
+  for (const std::vector<float>& gradient : gradients) EXPECT_TRUE(same_bits(gradient, gradients[0]));
+}
+
 // 20,000 steps of changing shapes with sums, lists and evaluation in between, or as many as the environment says.
 TEST(LongRunTest, StaysFlat) {
   const char* const asked = std::getenv("TIDEMARK_LONG_STEPS");
