@@ -259,7 +259,7 @@ struct PlaceOfExtreme {
   }
 };
 
-std::pair<Tensor, Tensor> both(std::shared_ptr<const AnyOp> op, const Tensor& x, SourceLocation where) {
+std::pair<Tensor, Tensor> both(const std::shared_ptr<const AnyOp>& op, const Tensor& x, SourceLocation where) {
   std::vector<Tensor> out = apply_all(op, {&x, 1}, where);
   return {std::move(out[0]), std::move(out[1])};
 }

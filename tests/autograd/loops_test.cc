@@ -25,9 +25,7 @@ namespace tidemark::test {
 namespace {
 
 using namespace tidemark::literals;
-using ::testing::AllOf;
 using ::testing::Each;
-using ::testing::HasSubstr;
 
 constexpr int kSteps = 30;
 
