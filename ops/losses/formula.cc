@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "ops/kernels.h"
 
 namespace tidemark::ops {
@@ -271,7 +272,7 @@ std::vector<Sample> loss_samples(const LossFormula& formula, LossTable table, st
   static constexpr LossNumbers kNothing[] = {{}};
   const std::span<const LossNumbers> variants = formula.variants.empty() ? std::span(kNothing) : formula.variants;
   for (std::size_t i = 0; i < variants.size(); ++i) {
-    const std::string suffix = i == 0 ? "" : " " + std::to_string(i);
+    const std::string suffix = i == 0 ? "" : absl::StrCat(" ", i);
     add("matrix" + suffix, {5, 13}, LossReduction::kMean, variants[i], 0);
     add("each" + suffix, {2, 3, 19}, LossReduction::kNone, variants[i], 1);
   }

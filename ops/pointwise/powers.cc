@@ -12,10 +12,37 @@ namespace HWY_NAMESPACE {
 
 HWY_NOINLINE V power(V a, V b) { return pow(Wide(), a, b); }
 
-// Squares and cubes by multiplication, many times faster; a cube is rounded twice.
+// What a * b is rounded by. Without an instruction for it, of halves of the factors, whose products are exact (Dekker).
+HWY_INLINE V lost_in_product(V a, V b, V product) {
+#if HWY_NATIVE_FMA
+  return hn::MulSub(a, b, product);
+#else
+  const hn::RebindToUnsigned<Wide> bits;
+  const auto high = [&](V x) { return hn::BitCast(Wide(), hn::And(hn::BitCast(bits, x), hn::Set(bits, 0xFFFFF000))); };
+  const V ah = high(a), al = hn::Sub(a, ah);
+  const V bh = high(b), bl = hn::Sub(b, bh);
+  const V first = hn::Sub(hn::Mul(ah, bh), product);
+  return hn::Add(hn::Add(hn::Add(first, hn::Mul(ah, bl)), hn::Mul(al, bh)), hn::Mul(al, bl));
+#endif
+}
+
+// x^3, within one unit in the last place: what the two products are rounded by goes back into the result. Small numbers
+// are scaled up meanwhile, so that this is not lost below the smallest float.
+HWY_INLINE V cube(V x) {
+  const M small = hn::Lt(hn::Abs(x), set(0x1p-30f));
+  const V scaled = hn::IfThenElse(small, hn::Mul(x, set(0x1p40f)), x);
+  const V square = hn::Mul(scaled, scaled);
+  const V cubed = hn::Mul(square, scaled);
+  const V rest = hn::MulAdd(lost_in_product(scaled, scaled, square), scaled, lost_in_product(square, scaled, cubed));
+  // Of an infinite x or square there is no rest.
+  const V whole = hn::IfThenElse(hn::IsFinite(cubed), hn::Add(cubed, rest), cubed);
+  return hn::IfThenElse(small, hn::Mul(whole, set(0x1p-120f)), whole);
+}
+
+// Squares and cubes by multiplication, many times faster.
 HWY_INLINE V power_of_number(V x, float exponent) {
   if (exponent == 2) return hn::Mul(x, x);
-  if (exponent == 3) return hn::Mul(hn::Mul(x, x), x);
+  if (exponent == 3) return cube(x);
   return power(x, set(exponent));
 }
 

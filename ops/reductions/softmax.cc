@@ -13,7 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
 namespace HWY_NAMESPACE {
 
-constexpr std::int64_t kSoftmaxColumns = 128;
+constexpr std::int64_t kSoftmaxColumns = 1024;
 
 void softmax_forward(std::int64_t rows, std::int64_t width, const float* x, float* y) {
   for (std::int64_t row = 0; row < rows; ++row, x += width, y += width) {
@@ -54,6 +54,25 @@ void log_softmax_backward(std::int64_t rows, std::int64_t width, const float* y,
   }
 }
 
+// sums[j] += x[j] y[j], in double; without y, x alone.
+void add_to_columns(std::int64_t columns, const float* x, const float* y, double* sums) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> narrow;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t j = 0;
+  for (; j + lanes <= columns; j += lanes) {
+    const auto a = hn::PromoteTo(d, hn::LoadU(narrow, x + j));
+    const auto sum = hn::LoadU(d, sums + j);
+    // A product of two floats is exact in double, so that the rest below, without a fused addition, has the same bits.
+    const auto term = y == nullptr ? a : hn::Mul(a, hn::PromoteTo(d, hn::LoadU(narrow, y + j)));
+    hn::StoreU(hn::Add(sum, term), d, sums + j);
+  }
+  for (; j < columns; ++j) {
+    const auto a = static_cast<double>(x[j]);
+    sums[j] += y == nullptr ? a : a * static_cast<double>(y[j]);
+  }
+}
+
 // The same of lines that lie beside each other: `size` rows of at most kSoftmaxColumns columns, `step` apart.
 template <bool logarithm>
 void columns_forward(std::int64_t size, std::int64_t columns, std::int64_t step, const float* x, float* y) {
@@ -69,7 +88,7 @@ void columns_forward(std::int64_t size, std::int64_t columns, std::int64_t step,
     float* to = logarithm ? terms : y + row * step;
     map(
         columns, to, [](auto v, auto m) HWY_ATTR { return exp(Wide(), hn::Sub(v, m)); }, x + row * step, most);
-    for (std::int64_t j = 0; j < columns; ++j) sums[j] += static_cast<double>(to[j]);
+    add_to_columns(columns, to, nullptr, sums);
   }
   for (std::int64_t j = 0; j < columns; ++j) {
     terms[j] = static_cast<float>(logarithm ? std::log(sums[j]) : 1.0 / sums[j]);
@@ -92,10 +111,7 @@ void columns_backward(std::int64_t size, std::int64_t columns, std::int64_t step
                       float* gx) {
   double sums[kSoftmaxColumns] = {};
   for (std::int64_t row = 0; row < size; ++row) {
-    for (std::int64_t j = 0; j < columns; ++j) {
-      const double g = static_cast<double>(gy[row * step + j]);
-      sums[j] += logarithm ? g : g * static_cast<double>(y[row * step + j]);
-    }
+    add_to_columns(columns, gy + row * step, logarithm ? nullptr : y + row * step, sums);
   }
   float totals[kSoftmaxColumns];
   for (std::int64_t j = 0; j < columns; ++j) totals[j] = static_cast<float>(sums[j]);
@@ -143,7 +159,8 @@ HWY_EXPORT(rows_of_softmax_backward);
 HWY_EXPORT(columns_of_softmax);
 HWY_EXPORT(columns_of_softmax_backward);
 
-constexpr std::int64_t kColumns = 128;
+constexpr std::int64_t kMostColumns = HWY_NAMESPACE::kSoftmaxColumns;
+constexpr std::int64_t kFewColumns = 128;
 
 template <bool logarithm>
 struct Softmax {
@@ -222,12 +239,15 @@ struct Softmax {
                 [&](std::int64_t begin, std::int64_t end) { f(begin * lines.size, end - begin); });
       return;
     }
-    const std::int64_t blocks = (lines.inner + kColumns - 1) / kColumns;
-    for_range(ctx, lines.outer * blocks, 16 * lines.size * std::min(lines.inner, kColumns),
+    // Long stretches of memory are read faster; short ones give each thread something to do.
+    const bool many = lines.outer * (lines.inner / kMostColumns) >= ctx.threads();
+    const std::int64_t width = many ? kMostColumns : kFewColumns;
+    const std::int64_t blocks = (lines.inner + width - 1) / width;
+    for_range(ctx, lines.outer * blocks, 16 * lines.size * std::min(lines.inner, width),
               [&](std::int64_t begin, std::int64_t end) {
                 for (std::int64_t item = begin; item < end; ++item) {
-                  const std::int64_t first = item % blocks * kColumns;
-                  f(item / blocks * lines.size * lines.inner + first, std::min(kColumns, lines.inner - first));
+                  const std::int64_t first = item % blocks * width;
+                  f(item / blocks * lines.size * lines.inner + first, std::min(width, lines.inner - first));
                 }
               });
   }
