@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/nn/support.h"
 #include "tidemark/nn.h"
 #include "tidemark/ops.h"
 #include "tidemark/session.h"
@@ -14,6 +15,7 @@
 namespace tidemark::nn {
 namespace {
 
+using test::names;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -24,12 +26,6 @@ class ContainersTest : public ::testing::Test {
   Session session_{{.threads = 1}};
 };
 
-std::vector<std::string> names(Module& module) {
-  std::vector<std::string> out;
-  for (const Parameter& parameter : module.parameters()) out.push_back(parameter.name());
-  return out;
-}
-
 template <class Call>
 void refused(const Call& call, const std::string& text) {
   EXPECT_THAT(call, ThrowsMessage<Error>(AllOf(HasSubstr(text), HasSubstr("(at containers_test.cc:"))));
@@ -37,7 +33,7 @@ void refused(const Call& call, const std::string& text) {
 
 TEST_F(ContainersTest, ElementsOfSequential) {
   Sequential net(Linear({.in = 4, .out = 3}), ReLU());
-  net.append(Linear({.in = 3, .out = 2})).append([](const Tensor& x) { return neg(x); });
+  net.add(Linear({.in = 3, .out = 2})).add([](const Tensor& x) { return neg(x); });
   ASSERT_EQ(net.size(), 4u);
   EXPECT_TRUE(net[0].is<Linear>());
   EXPECT_FALSE(net[0].is<Module>());
@@ -58,16 +54,16 @@ TEST_F(ContainersTest, ElementsOfSequential) {
   EXPECT_EQ(net(x).shape(), Shape({5, 7}));
   net[3] = AnyModule(Linear({.in = 7, .out = 1}));
   EXPECT_EQ(net(x).shape(), Shape({5, 1}));
-  EXPECT_THAT(names(net), ElementsAre("0.weight", "0.bias", "2.weight", "2.bias", "3.weight", "3.bias"));
+  EXPECT_THAT(names(net.parameters()), ElementsAre("0.weight", "0.bias", "2.weight", "2.bias", "3.weight", "3.bias"));
 }
 
 // Gru does not take a tensor to a tensor.
 TEST_F(ContainersTest, ModuleListHoldsModulesOfAnyTypes) {
   ModuleList list(Linear({.in = 4, .out = 4}), GRU({.input = 4, .hidden = 3}));
-  for (int i = 0; i < 2; ++i) list.append(Linear({.in = 4, .out = 4, .bias = false}));
+  for (int i = 0; i < 2; ++i) list.add(Linear({.in = 4, .out = 4, .bias = false}));
   ASSERT_EQ(list.size(), 4u);
-  EXPECT_THAT(names(list), ElementsAre("0.weight", "0.bias", "1.weight_ih_l0", "1.weight_hh_l0", "1.bias_ih_l0",
-                                       "1.bias_hh_l0", "2.weight", "3.weight"));
+  EXPECT_THAT(names(list.parameters()), ElementsAre("0.weight", "0.bias", "1.weight_ih_l0", "1.weight_hh_l0",
+                                                    "1.bias_ih_l0", "1.bias_hh_l0", "2.weight", "3.weight"));
   const Tensor x = normal({5, 2, 4}, 0, 1);
   EXPECT_EQ(list.layer<GRU>(1)(list[0](x)).output.shape(), Shape({5, 2, 3}));
   int linear = 0;
@@ -81,7 +77,8 @@ TEST_F(ContainersTest, ModuleListHoldsModulesOfAnyTypes) {
     void visit(Visitor& v) override { v.child("layers", layers); }
   };
   Net net;
-  EXPECT_THAT(names(net), ElementsAre("layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"));
+  EXPECT_THAT(names(net.parameters()),
+              ElementsAre("layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"));
 }
 
 TEST_F(ContainersTest, CopiesShareParametersButNotTheirMode) {
@@ -92,7 +89,7 @@ TEST_F(ContainersTest, CopiesShareParametersButNotTheirMode) {
   EXPECT_EQ(copy[0](x).to_vector(), x.to_vector());
   EXPECT_NE(list[0](x).to_vector(), x.to_vector());
   EXPECT_TRUE(copy.layer<Linear>(1).weight.same(list.layer<Linear>(1).weight));
-  copy.append(list[1]);  // an element, not a list in a list
+  copy.add(list[1]);  // an element, not a list in a list
   EXPECT_TRUE(copy.layer<Linear>(2).weight.same(list.layer<Linear>(1).weight));
   const ModuleList moved = std::move(copy);
   EXPECT_EQ(moved.size(), 3u);
@@ -111,14 +108,14 @@ TEST_F(ContainersTest, WrongIndicesAndTypesNameTheUsersLine) {
   AnyModule from(ReLU{});
   const AnyModule to = std::move(from);
   refused([&] { (void)from(full({1}, 1)); }, "[AnyModule] it was moved from");  // NOLINT: what is tested
-  EXPECT_THAT([&] { net.append(std::function<Tensor(const Tensor&)>()); },
+  EXPECT_THAT([&] { net.add(std::function<Tensor(const Tensor&)>()); },
               ThrowsMessage<Error>(HasSubstr("[Sequential] a layer is a function or pointer without a value")));
   EXPECT_EQ(net.size(), 2u);
 }
 
 TEST_F(ContainersTest, SummaryIsATableOfAllThereIs) {
   Sequential net(Conv2d({.in = 3, .out = 64, .kernel = 3}), BatchNorm2d({.features = 64}), ReLU());
-  net.append(net[0]);  // shared: counted once
+  net.add(net[0]);  // shared: counted once
   freeze(net.parameters(), "1.*");
   const std::string expected =
       "name            shape          elements\n"

@@ -19,18 +19,15 @@ class Sequential : public ModuleContainer {
   requires((sizeof...(Rest) > 0 || !std::same_as<std::remove_cvref_t<First>, Sequential>)&&Layer<
            std::remove_cvref_t<First>>) explicit Sequential(First&& first, Rest&&... rest)
       : Sequential() {
-    append(std::forward<First>(first));
-    (append(std::forward<Rest>(rest)), ...);
+    add(std::forward<First>(first));
+    (add(std::forward<Rest>(rest)), ...);
   }
 
   template <class L>
-  requires Layer<std::remove_cvref_t<L>> Sequential& append(L&& layer) {
+  requires Layer<std::remove_cvref_t<L>> Sequential& add(L&& layer) {
     put(std::forward<L>(layer));
     return *this;
   }
-  // The same.
-  template <class L>
-  requires Layer<std::remove_cvref_t<L>> Sequential& add(L&& layer) { return append(std::forward<L>(layer)); }
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
 };
 
@@ -45,12 +42,12 @@ class ModuleList : public ModuleContainer {
   requires(sizeof...(Rest) > 0 ||
            !std::same_as<std::remove_cvref_t<First>, ModuleList>) explicit ModuleList(First&& first, Rest&&... rest)
       : ModuleList() {
-    append(std::forward<First>(first));
-    (append(std::forward<Rest>(rest)), ...);
+    add(std::forward<First>(first));
+    (add(std::forward<Rest>(rest)), ...);
   }
 
   template <class M>
-  requires(Visitable<std::remove_cvref_t<M>> || Layer<std::remove_cvref_t<M>>) ModuleList& append(M&& module) {
+  requires(Visitable<std::remove_cvref_t<M>> || Layer<std::remove_cvref_t<M>>) ModuleList& add(M&& module) {
     put(std::forward<M>(module));
     return *this;
   }
