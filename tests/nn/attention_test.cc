@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/nn/support.h"
 #include "tidemark/nn.h"
 #include "tidemark/ops.h"
 #include "tidemark/session.h"
@@ -13,16 +14,11 @@
 namespace tidemark::nn {
 namespace {
 
+using test::names;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-std::vector<std::string> names(const std::vector<Parameter>& parameters) {
-  std::vector<std::string> result;
-  for (const Parameter& parameter : parameters) result.push_back(parameter.name());
-  return result;
-}
 
 float largest(const Tensor& x) {
   float most = 0;

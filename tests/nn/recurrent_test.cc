@@ -1,6 +1,7 @@
 // Recurrent layers: parameters, what sequences of different lengths leave out, sizes of nothing, and budgets. Values
 // are compared with PyTorch's in tests/golden.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -9,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/nn/support.h"
 #include "tidemark/nn.h"
 #include "tidemark/ops.h"
 #include "tidemark/optim.h"
@@ -17,6 +19,7 @@
 namespace tidemark::nn {
 namespace {
 
+using test::names;
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
@@ -31,16 +34,9 @@ class RecurrentTest : public ::testing::Test {
   Session session_{{.threads = 2, .verify_replay = true}};
 };
 
-template <class M>
-std::vector<std::string> names(M& module) {
-  std::vector<std::string> out;
-  for (const Parameter& parameter : module.parameters()) out.push_back(parameter.name());
-  return out;
-}
-
 TEST_F(RecurrentTest, ParametersAreThoseOfPyTorch) {
   GRU gru({.input = 6, .hidden = 4, .layers = 2, .bidirectional = true});
-  EXPECT_THAT(names(gru),
+  EXPECT_THAT(names(gru.parameters()),
               ElementsAre("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_ih_l0_reverse",
                           "weight_hh_l0_reverse", "bias_ih_l0_reverse", "bias_hh_l0_reverse", "weight_ih_l1",
                           "weight_hh_l1", "bias_ih_l1", "bias_hh_l1", "weight_ih_l1_reverse", "weight_hh_l1_reverse",
@@ -50,7 +46,7 @@ TEST_F(RecurrentTest, ParametersAreThoseOfPyTorch) {
   EXPECT_EQ(gru.weights[3].weight_hh.shape(), Shape({12, 4}));
 
   LSTM lstm({.input = 3, .hidden = 100, .bias = false});
-  EXPECT_THAT(names(lstm), ElementsAre("weight_ih_l0", "weight_hh_l0"));
+  EXPECT_THAT(names(lstm.parameters()), ElementsAre("weight_ih_l0", "weight_hh_l0"));
   const Floats weight = lstm.weights[0].weight_ih.to_vector();
   EXPECT_EQ(weight.size(), 1200u);
   EXPECT_LE(std::ranges::max(weight), 0.1f);
@@ -58,7 +54,7 @@ TEST_F(RecurrentTest, ParametersAreThoseOfPyTorch) {
   EXPECT_LT(std::ranges::min(weight), -0.099f);
 
   LSTMCell cell({.input = 3, .hidden = 2});
-  EXPECT_THAT(names(cell), ElementsAre("weight_ih", "weight_hh", "bias_ih", "bias_hh"));
+  EXPECT_THAT(names(cell.parameters()), ElementsAre("weight_ih", "weight_hh", "bias_ih", "bias_hh"));
 }
 
 TEST_F(RecurrentTest, CellsTakeTheStepsOfTheLayers) {
@@ -179,7 +175,7 @@ TEST_F(RecurrentTest, WrongCallsNameTheUsersLine) {
 
 // The bits of a training run do not depend on the budget.
 template <class Net, class Options>
-void expect_equal_bits_in_budgets(const Options& options) {
+void expect_equal_bits(const Options& options) {
   constexpr std::int64_t kSteps = 12;
   constexpr std::int64_t kBatch = 4;
   const auto program = [&] {
@@ -202,35 +198,13 @@ void expect_equal_bits_in_budgets(const Options& options) {
     }
     return trace;
   };
-  std::vector<Floats> plain;
-  std::int64_t fixed = 0;
-  std::int64_t peak = 0;
-  {
-    Session session({.threads = 2, .seed = 3});
-    plain = program();
-    fixed = session.report().fixed_bytes;
-    peak = session.report().peak_bytes;
-  }
-  for (int tenths = 5; tenths < 10; ++tenths) {
-    const std::int64_t budget = fixed + (peak - fixed) * tenths / 10;
-    SCOPED_TRACE(budget);
-    Session session({.budget = budget, .threads = 2, .seed = 3, .verify_replay = true});
-    const std::vector<Floats> limited = program();
-    const Report report = session.report();
-    EXPECT_LE(report.peak_bytes, budget);
-    EXPECT_GT(report.recomputed_ops, 0);
-    ASSERT_EQ(limited.size(), plain.size());
-    for (std::size_t k = 0; k < plain.size(); ++k) {
-      ASSERT_EQ(limited[k].size(), plain[k].size());
-      EXPECT_EQ(std::memcmp(limited[k].data(), plain[k].data(), plain[k].size() * sizeof(float)), 0) << k;
-    }
-  }
+  test::expect_equal_bits_in_budgets(program, std::array{5, 6, 7, 8, 9});
 }
 
 TEST(RecurrentBudgets, BitsAreEqualInEveryBudget) {
-  expect_equal_bits_in_budgets<LSTM>(RecurrentOptions{.input = 16, .hidden = 32, .layers = 2, .dropout = 0.2f});
-  expect_equal_bits_in_budgets<GRU>(RecurrentOptions{.input = 16, .hidden = 32, .bidirectional = true});
-  expect_equal_bits_in_budgets<RNN>(RnnOptions{.input = 16, .hidden = 32, .nonlinearity = Nonlinearity::kRelu});
+  expect_equal_bits<LSTM>(RecurrentOptions{.input = 16, .hidden = 32, .layers = 2, .dropout = 0.2f});
+  expect_equal_bits<GRU>(RecurrentOptions{.input = 16, .hidden = 32, .bidirectional = true});
+  expect_equal_bits<RNN>(RnnOptions{.input = 16, .hidden = 32, .nonlinearity = Nonlinearity::kRelu});
 }
 
 }  // namespace

@@ -1,14 +1,15 @@
 // weight_norm: values and gradients against double precision, names of parameters, budgets.
 #include "tidemark/nn/weight_norm.h"
 
+#include <array>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/nn/support.h"
 #include "tidemark/nn.h"
 #include "tidemark/ops.h"
 #include "tidemark/optim.h"
@@ -17,6 +18,7 @@
 namespace tidemark::nn {
 namespace {
 
+using test::names;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -29,12 +31,6 @@ class WeightNormTest : public ::testing::Test {
  protected:
   Session session_{{.threads = 2, .verify_replay = true}};
 };
-
-std::vector<std::string> names(Module& module) {
-  std::vector<std::string> out;
-  for (const Parameter& parameter : module.parameters()) out.push_back(parameter.name());
-  return out;
-}
 
 // In double: weight = g v / ||v||, and the gradients of g and v from that of the weight. `norm_of[i]` is which norm
 // element i belongs to.
@@ -135,13 +131,13 @@ TEST_F(WeightNormTest, StartsAsTheLayerThatItTakes) {
 
 TEST_F(WeightNormTest, ParametersHaveTheNamesOfPyTorch) {
   WeightNorm layer(Linear({.in = 3, .out = 2}));
-  EXPECT_THAT(names(layer), ElementsAre("bias", "weight_g", "weight_v"));
+  EXPECT_THAT(names(layer.parameters()), ElementsAre("bias", "weight_g", "weight_v"));
   (void)layer(normal({4, 3}, 0, 1));  // a call leaves no weight behind
-  EXPECT_THAT(names(layer), ElementsAre("bias", "weight_g", "weight_v"));
+  EXPECT_THAT(names(layer.parameters()), ElementsAre("bias", "weight_g", "weight_v"));
   EXPECT_EQ(layer.parameter_count(), 2 + 2 + 6);
   EXPECT_TRUE(layer.weight_g.requires_grad());
   Sequential net(WeightNorm(Conv2d({.in = 3, .out = 8, .bias = false})), ReLU());
-  EXPECT_THAT(names(net), ElementsAre("0.weight_g", "0.weight_v"));
+  EXPECT_THAT(names(net.parameters()), ElementsAre("0.weight_g", "0.weight_v"));
   Sequential copy = net;
   EXPECT_TRUE(copy.parameters()[0].same(net.parameters()[0]));
 }
@@ -163,29 +159,8 @@ TEST(WeightNormBudgets, BitsAreEqualInEveryBudget) {
     for (const Parameter& parameter : net.parameters()) trace.push_back(parameter.to_vector());
     return trace;
   };
-  std::vector<Floats> plain;
-  std::int64_t fixed = 0;
-  std::int64_t peak = 0;
-  {
-    Session session({.threads = 2, .seed = 3});
-    plain = program();
-    fixed = session.report().fixed_bytes;
-    peak = session.report().peak_bytes;
-  }
+  const std::vector<Floats> plain = test::expect_equal_bits_in_budgets(program, std::array{7, 8, 9});
   EXPECT_LT(plain[2], plain[0]);
-  for (const std::int64_t tenths : {7, 8, 9}) {
-    const std::int64_t budget = fixed + (peak - fixed) * tenths / 10;
-    SCOPED_TRACE(budget);
-    Session session({.budget = budget, .threads = 2, .seed = 3, .verify_replay = true});
-    const std::vector<Floats> limited = program();
-    EXPECT_LE(session.report().peak_bytes, budget);
-    EXPECT_GT(session.report().recomputed_ops, 0);
-    ASSERT_EQ(limited.size(), plain.size());
-    for (std::size_t k = 0; k < plain.size(); ++k) {
-      ASSERT_EQ(limited[k].size(), plain[k].size());
-      EXPECT_EQ(std::memcmp(limited[k].data(), plain[k].data(), plain[k].size() * sizeof(float)), 0) << k;
-    }
-  }
 }
 
 TEST_F(WeightNormTest, WrongCallsNameTheUsersLine) {
