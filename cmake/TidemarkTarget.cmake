@@ -33,18 +33,19 @@ function(tidemark_compile_rules target)
   endif()
 endfunction()
 
+# PRECOMPILED: headers that most of its files include, besides those of the standard library.
 function(tidemark_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE;PRECOMPILED" ${ARGN})
   add_library(tidemark_${name} STATIC ${ARG_SOURCES})
   add_library(tidemark::${name} ALIAS tidemark_${name})
   tidemark_compile_rules(tidemark_${name})
   target_include_directories(tidemark_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_include_directories(tidemark_${name} PRIVATE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
-  target_link_libraries(tidemark_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} absl::strings)
+  target_link_libraries(tidemark_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
   list(LENGTH ARG_SOURCES files)
   if(files GREATER 4)
-    target_precompile_headers(tidemark_${name} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/precompiled.h")
+    target_precompile_headers(tidemark_${name} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/precompiled.h" ${ARG_PRECOMPILED})
   endif()
 endfunction()
 

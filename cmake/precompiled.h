@@ -1,4 +1,4 @@
-// What most files of the library include, precompiled: reading it again costs a second a file.
+// What most files include of the standard library, precompiled: reading it again costs a second a file.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,3 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "absl/strings/str_cat.h"
-#include "tidemark/op.h"
-#include "tidemark/session.h"

@@ -43,7 +43,7 @@ std::vector<std::string> with(std::vector<std::string> list, const std::vector<s
 const std::map<std::string, Rule>& rules() {
   static const std::map<std::string, Rule> kRules = {
       {"include/tidemark", {{"tidemark/"}, {}}},
-      {"cmake", {{"tidemark/op.h", "tidemark/session.h"}, {"absl/"}}},  // what is precompiled
+      {"cmake", {{}, {}}},
       {"core", {kGround, {"absl/"}}},
       {"memory", {with(kGround, {"core/"}), {"absl/"}}},
       {"compute", {with(kGround, {"tidemark/rng.h", "core/"}), {"absl/", "hwy/"}}},
