@@ -341,7 +341,11 @@ def theirs(torch, peer, label, seconds):
 def ours(options, pattern):
     command = [options.bench, "--benchmark_format=json", f"--threads={options.threads}",
                f"--benchmark_min_time={options.seconds}", f"--benchmark_filter={pattern}"]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    # PyTorch's OpenMP has bound this process to one processor: ours starts with all of them, and binds its own threads.
+    peers_own = torch_peer.fast_environment(options.threads)
+    environment = {name: value for name, value in os.environ.items() if name not in peers_own}
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                         env=environment, preexec_fn=lambda: os.sched_setaffinity(0, options.processors)).stdout
     rows = {}
     for row in json.loads(out or '{"benchmarks": []}')["benchmarks"]:
         op, sample, *what = row["name"].removesuffix("/real_time").split("/")
@@ -370,6 +374,7 @@ def main():
     if os.environ.get("TIDEMARK_PEER") != "ready":
         environment = os.environ | torch_peer.fast_environment(options.threads) | {"TIDEMARK_PEER": "ready"}
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    options.processors = os.sched_getaffinity(0)
     import torch
 
     torch.set_num_threads(options.threads)
