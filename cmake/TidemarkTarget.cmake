@@ -4,7 +4,7 @@
 include(GNUInstallDirs)
 
 # Vector code is compiled for AVX2, AVX-512 and NEON, and without vectors for the rest: each further instruction set
-# costs as much compile time as these.
+# costs as much compile time as these. Without vectors is HWY_SCALAR: HWY_EMU128 divides by zero in a way of its own.
 set(TIDEMARK_HWY_DISABLED "HWY_SSSE3|HWY_SSE4")
 if(hwy_VERSION VERSION_GREATER_EQUAL 1.1)
   string(APPEND TIDEMARK_HWY_DISABLED "|HWY_SSE2|HWY_AVX3_DL|HWY_AVX3_ZEN4|HWY_AVX3_SPR")
@@ -12,7 +12,8 @@ endif()
 
 function(tidemark_compile_rules target)
   target_compile_features(${target} PUBLIC cxx_std_20)
-  target_compile_definitions(${target} PRIVATE "HWY_DISABLED_TARGETS=(${TIDEMARK_HWY_DISABLED})")
+  target_compile_definitions(${target} PRIVATE HWY_BROKEN_EMU128=1
+                                       "HWY_DISABLED_TARGETS=(${TIDEMARK_HWY_DISABLED})")
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
   if(TIDEMARK_SANITIZE)
     # Null pointers that are used fault by themselves, and objects that are gone are found by their addresses: the two

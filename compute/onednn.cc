@@ -100,6 +100,8 @@ BatchNormBackward batch_norm_backward(const dnnl::engine& engine, const Desc& da
   return {engine, kind, data, data, data, eps, flags_of(given_statistics), forward, default_attributes(), true};
 }
 
+const bool kBatchNormGradientTakesShift = false;
+
 Dims sizes_of(const Desc& desc) { return desc.get_dims(); }
 dnnl::memory::data_type type_of(const Desc& desc) { return desc.get_data_type(); }
 
@@ -204,6 +206,8 @@ BatchNormBackward batch_norm_backward(const dnnl::engine& engine, const Desc& da
                                                       flags_of(given_statistics));
   return {desc, default_attributes(), engine, forward, true};
 }
+
+const bool kBatchNormGradientTakesShift = true;
 
 Dims sizes_of(const Desc& desc) { return desc.dims(); }
 dnnl::memory::data_type type_of(const Desc& desc) { return desc.data_type(); }

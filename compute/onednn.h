@@ -43,6 +43,9 @@ ConvolutionWeights convolution_weights(const dnnl::engine& engine, const Convolu
 BatchNormForward batch_norm_forward(const dnnl::engine& engine, const Desc& data, float eps, bool given_statistics);
 BatchNormBackward batch_norm_backward(const dnnl::engine& engine, const Desc& data, float eps, bool given_statistics,
                                       const BatchNormForward& forward);
+// What the gradient of batch norm is given: oneDNN 2 counts the shift, which it does not read, among its arguments, and
+// oneDNN 3 refuses it.
+extern const bool kBatchNormGradientTakesShift;
 
 dnnl::primitive make_primitive(const ConvolutionForward& descriptor);
 dnnl::primitive make_primitive(const ConvolutionData& descriptor);

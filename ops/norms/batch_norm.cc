@@ -1,6 +1,8 @@
 // batch_norm. In training the statistics of the batch are outputs, so a replay reads them and need not take them again;
 // the running ones are changed by a second op, which is recorded once and never replayed.
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 #include "ops/defined.h"
 #include "ops/kernels.h"
@@ -163,17 +165,19 @@ struct BatchNorm {
       return place < 0 ? ctx.scratch<std::byte>() + offset : gx[static_cast<std::size_t>(place)].data;
     };
     const std::int64_t each = round_up(state.channels * size_of(f32), 64);
-    run(ctx, state.backward,
-        {{DNNL_ARG_SRC, machine.memory(state.data, saved[0].data)},
-         {DNNL_ARG_SCALE, machine.memory(vector, saved[1].data)},
-         // Not read, but oneDNN 2.6 counts its arguments.
-         {DNNL_ARG_SHIFT, machine.memory(vector, saved[1].data)},
-         {DNNL_ARG_MEAN, machine.memory(vector, saved[2].data)},
-         {DNNL_ARG_VARIANCE, machine.memory(vector, saved[3].data)},
-         {DNNL_ARG_DIFF_DST, machine.memory(state.data, gy[0].data)},
-         {DNNL_ARG_DIFF_SRC, machine.memory(state.data, target(state.gx, state.gx_offset))},
-         {DNNL_ARG_DIFF_SCALE, machine.memory(vector, target(state.gamma, state.gamma_offset))},
-         {DNNL_ARG_DIFF_SHIFT, machine.memory(vector, target(state.beta, state.gamma_offset + each))}});
+    std::unordered_map<int, dnnl::memory> arguments = {
+        {DNNL_ARG_SRC, machine.memory(state.data, saved[0].data)},
+        {DNNL_ARG_SCALE, machine.memory(vector, saved[1].data)},
+        {DNNL_ARG_MEAN, machine.memory(vector, saved[2].data)},
+        {DNNL_ARG_VARIANCE, machine.memory(vector, saved[3].data)},
+        {DNNL_ARG_DIFF_DST, machine.memory(state.data, gy[0].data)},
+        {DNNL_ARG_DIFF_SRC, machine.memory(state.data, target(state.gx, state.gx_offset))},
+        {DNNL_ARG_DIFF_SCALE, machine.memory(vector, target(state.gamma, state.gamma_offset))},
+        {DNNL_ARG_DIFF_SHIFT, machine.memory(vector, target(state.beta, state.gamma_offset + each))}};
+    if (compute::kBatchNormGradientTakesShift) {
+      arguments.emplace(DNNL_ARG_SHIFT, machine.memory(vector, saved[1].data));
+    }
+    run(ctx, state.backward, std::move(arguments));
   }
 
   static std::vector<Sample> samples() {
