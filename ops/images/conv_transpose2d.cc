@@ -170,6 +170,8 @@ struct ConvTranspose2d {
         sample("stride", {1, 16, 5, 4}, {16, 8, 2, 2}, {.stride = {2, 2}}),
         sample("odd", {1, 3, 4, 5}, {3, 4, 3, 2}, {.stride = {2, 3}, .padding = {1, 0}, .output_padding = {1, 2}}),
         sample("dilation", {2, 4, 3, 3}, {4, 3, 3, 3}, {.padding = {1, 1}, .dilation = {2, 2}}),
+        sample("more than stride", {1, 3, 3, 4}, {3, 2, 2, 3},
+               {.padding = {1, 2}, .output_padding = {1, 3}, .dilation = {2, 4}}),
         sample("groups", {1, 6, 4, 4}, {6, 2, 3, 3}, {.stride = {2, 2}, .padding = {1, 1}, .groups = 3}),
     };
   }
@@ -200,7 +202,7 @@ struct ConvTranspose2d {
       const int more = options.output_padding[d];
       prep.require(stride >= 1 && dilation >= 1 && padding >= 0,
                    "stride and dilation must be at least 1 and padding at least 0");
-      prep.require(more >= 0 && more < stride,
+      prep.require(more >= 0 && more < std::max(stride, dilation),
                    "output_padding is " + std::to_string(more) + "; it must be smaller than stride or dilation");
       const std::int64_t reach = (w[dim] - 1) * dilation + 1;
       size[d] = (x[dim] - 1) * stride - 2 * std::int64_t{padding} + reach + more;
@@ -209,7 +211,9 @@ struct ConvTranspose2d {
       g.stride.push_back(stride);
       g.dilation.push_back(dilation - 1);
       g.padding_before.push_back(padding);
-      g.padding_after.push_back(padding);
+      // The convolution that this transposes drops by itself what is less than a stride at the end. More than that
+      // gives back rows that the padding would cut off.
+      g.padding_after.push_back(more < stride ? padding : std::max(0, padding - more));
     }
     g.out = Shape({x[0], w[1] * groups, size[0], size[1]});
     require_countable(prep, "x", x);
@@ -248,15 +252,15 @@ std::vector<Sample> conv_transpose2d_samples() { return ConvTranspose2d::samples
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options, SourceLocation where) {
   ops::require_defined("conv_transpose2d", {&x, &weight}, where);
-  // The convolution that this transposes drops by itself what is less than a stride at the end; zeros are added for
-  // more.
+  // Beyond all that the image reaches there are zeros: less than a stride of them is the op's own, and the rest
+  // follows.
   ops::ConvTranspose2d op{options};
   std::array<std::int64_t, 2> zeros{};
   for (std::size_t d = 0; d < 2; ++d) {
     const int more = options.output_padding[d];
     if (more < options.stride[d] || more >= options.dilation[d]) continue;
-    op.options.output_padding[d] = options.stride[d] - 1;
-    zeros[d] = more - op.options.output_padding[d];
+    zeros[d] = std::max(0, more - std::max(options.padding[d], 0) - (options.stride[d] - 1));
+    op.options.output_padding[d] = more - static_cast<int>(zeros[d]);
   }
   Tensor y = apply(op, {x, weight}, where);
   if (zeros[0] + zeros[1] > 0) y = pad(y, {{0, zeros[0]}, {0, zeros[1]}}, {}, where);

@@ -188,7 +188,8 @@ struct Upsample {
   }
 
  private:
-  // PyTorch's coordinates.
+  // PyTorch's coordinates: those of nearest neighbours are rounded to float, and what keeps its size is copied,
+  // whatever the factor.
   Taps taps(std::int64_t in, std::size_t d) const {
     Taps out;
     out.in = in;
@@ -196,8 +197,12 @@ struct Upsample {
     const double step = align_corners ? (size[d] > 1 ? as_double(in - 1) / as_double(size[d] - 1) : 0.0)
                         : given > 0   ? 1.0 / given
                                       : as_double(in) / as_double(size[d]);
+    const auto nearest = [&](std::int64_t i) {
+      return size[d] == 2 * in ? i / 2 : static_cast<std::int64_t>(static_cast<float>(i) * static_cast<float>(step));
+    };
     for (std::int64_t i = 0; i < size[d]; ++i) {
-      const double place = !bilinear       ? as_double(i) * step
+      const double place = size[d] == in   ? as_double(i)
+                           : !bilinear     ? as_double(nearest(i))
                            : align_corners ? as_double(i) * step
                                            : std::max(0.0, (as_double(i) + 0.5) * step - 0.5);
       const std::int64_t first = std::min(in - 1, static_cast<std::int64_t>(place));

@@ -50,7 +50,15 @@ TEST(Golden, ConvMore) {
           return conv_transpose2d(in[0], in[1], {}, {.output_padding = {2, 2}, .dilation = {3, 3}});
         }},
        {"transposed_one_dimension",
-        [](const Inputs& in) { return conv_transpose1d(in[0], in[1], in[2], {.stride = 3, .padding = 1}); }}});
+        [](const Inputs& in) { return conv_transpose1d(in[0], in[1], in[2], {.stride = 3, .padding = 1}); }},
+       {"transposed_more_than_stride",
+        [](const Inputs& in) {
+          return conv_transpose2d(in[0], in[1], in[2],
+                                  {.stride = {1, 2}, .padding = {1, 2}, .output_padding = {2, 3}, .dilation = {3, 4}});
+        }},
+       {"transposed_more_than_padding", [](const Inputs& in) {
+          return conv_transpose1d(in[0], in[1], in[2], {.padding = 1, .output_padding = 3, .dilation = 4});
+        }}});
 }
 
 TEST(Golden, Pool) {
@@ -94,7 +102,10 @@ TEST(Golden, Resample) {
                             {"nearest_size", with({.size = {7, 4}})},
                             {"bilinear", with({.scale = {1.5f, 2.5f}, .mode = kBilinear})},
                             {"bilinear_corners", with({.size = {7, 9}, .mode = kBilinear, .align_corners = true})},
-                            {"bilinear_smaller", with({.size = {3, 4}, .mode = kBilinear})}});
+                            {"bilinear_smaller", with({.size = {3, 4}, .mode = kBilinear})},
+                            {"nearest_same", with({.scale = {1.1f, 2}})},
+                            {"bilinear_same", with({.scale = {1.1f, 1.5f}, .mode = kBilinear})},
+                            {"nearest_rounding", with({.scale = {0.6f, 1.0f / 3}})}});
 }
 
 }  // namespace

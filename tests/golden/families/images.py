@@ -25,6 +25,11 @@ def conv_more(f):
            dict(x=f.normal(1, 2, 3, 3), w=f.normal(2, 2, 2, 2)))
     f.case("transposed_one_dimension", lambda x, w, b: F.conv_transpose1d(x, w, b, stride=3, padding=1),
            dict(x=f.normal(2, 3, 4), w=f.normal(3, 2, 4), b=f.normal(2)))
+    f.case("transposed_more_than_stride", lambda x, w, b: F.conv_transpose2d(
+        x, w, b, stride=(1, 2), padding=(1, 2), output_padding=(2, 3), dilation=(3, 4)),
+           dict(x=f.normal(2, 2, 3, 4), w=f.normal(2, 3, 2, 3), b=f.normal(3)))
+    f.case("transposed_more_than_padding", lambda x, w, b: F.conv_transpose1d(
+        x, w, b, padding=1, output_padding=3, dilation=4), dict(x=f.normal(1, 2, 5), w=f.normal(2, 2, 3), b=f.normal(2)))
 
 
 def pool(f):
@@ -51,6 +56,11 @@ def resample(f):
            dict(x=f.normal(2, 2, 3, 5)))
     f.case("bilinear_smaller", lambda x: F.interpolate(x, size=(3, 4), mode="bilinear", align_corners=False),
            dict(x=f.normal(1, 2, 7, 6)))
+    # Sizes that stay are copied whatever the factor, and coordinates of nearest neighbours are floats.
+    f.case("nearest_same", lambda x: F.interpolate(x, scale_factor=(1.1, 2)), dict(x=f.normal(1, 1, 7, 3)))
+    f.case("bilinear_same", lambda x: F.interpolate(x, scale_factor=(1.1, 1.5), mode="bilinear", align_corners=False),
+           dict(x=f.normal(1, 1, 7, 4)))
+    f.case("nearest_rounding", lambda x: F.interpolate(x, scale_factor=(0.6, 1 / 3)), dict(x=f.normal(1, 1, 8, 21)))
 
 
 def max_pool(f):
