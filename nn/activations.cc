@@ -1,6 +1,7 @@
 #include "tidemark/nn/activations.h"
 
 #include "nn/checks.h"
+#include "tidemark/ops/reductions.h"
 #include "tidemark/session.h"
 
 namespace tidemark::nn {
@@ -40,6 +41,14 @@ Tensor Softplus::operator()(const Tensor& x, SourceLocation where) const { retur
 Tensor Hardtanh::operator()(const Tensor& x, SourceLocation where) const { return hardtanh(x, options_, where); }
 
 Tensor GLU::operator()(const Tensor& x, SourceLocation where) const { return glu(x, dim_, where); }
+
+Tensor SwiGLU::operator()(const Tensor& x, SourceLocation where) const { return swiglu(x, options_.dim, where); }
+
+Tensor Softmax::operator()(const Tensor& x, SourceLocation where) const { return softmax(x, options_.dim, where); }
+
+Tensor LogSoftmax::operator()(const Tensor& x, SourceLocation where) const {
+  return log_softmax(x, options_.dim, where);
+}
 
 PReLU::PReLU(const PReLUOptions& options, SourceLocation where) {
   require_positive(options.count, "PReLU", ".count", where);

@@ -108,8 +108,11 @@ Tensor ConvTranspose1d::operator()(const Tensor& x, SourceLocation where) const 
 MaxPool2d::MaxPool2d(const MaxPool2dOptions& options, SourceLocation where)
     : options_{.kernel = {options.kernel, options.kernel},
                .stride = {options.stride, options.stride},
-               .padding = {options.padding, options.padding}} {
+               .padding = {options.padding, options.padding},
+               .dilation = {options.dilation, options.dilation},
+               .ceil_mode = options.ceil_mode} {
   require_positive(options.kernel, "MaxPool2d", ".kernel", where);
+  require_positive(options.dilation, "MaxPool2d", ".dilation", where);
   require(options.stride >= 0, "MaxPool2d", ".stride must not be negative", where);
   require(options.padding >= 0, "MaxPool2d", ".padding must not be negative", where);
 }
@@ -122,11 +125,44 @@ Tensor MaxPool1d::operator()(const Tensor& x, SourceLocation where) const { retu
 Tensor Upsample::operator()(const Tensor& x, SourceLocation where) const { return upsample(x, options_, where); }
 
 Tensor AdaptiveAvgPool2d::operator()(const Tensor& x, SourceLocation where) const {
-  return adaptive_avg_pool2d(x, size_, where);
+  return adaptive_avg_pool2d(x, options_.output_size, where);
 }
 
 Tensor AdaptiveMaxPool2d::operator()(const Tensor& x, SourceLocation where) const {
-  return adaptive_max_pool2d(x, size_, where);
+  return adaptive_max_pool2d(x, options_.output_size, where);
 }
+
+Tensor AdaptiveAvgPool1d::operator()(const Tensor& x, SourceLocation where) const {
+  return adaptive_avg_pool1d(x, options_.output_size, where);
+}
+
+Tensor AdaptiveMaxPool1d::operator()(const Tensor& x, SourceLocation where) const {
+  return adaptive_max_pool1d(x, options_.output_size, where);
+}
+
+Tensor PixelShuffle::operator()(const Tensor& x, SourceLocation where) const {
+  return pixel_shuffle(x, options_.upscale_factor, where);
+}
+
+Tensor PixelUnshuffle::operator()(const Tensor& x, SourceLocation where) const {
+  return pixel_unshuffle(x, options_.downscale_factor, where);
+}
+
+Tensor Unfold::operator()(const Tensor& x, SourceLocation where) const { return unfold(x, options_, where); }
+
+Tensor Fold::operator()(const Tensor& x, SourceLocation where) const {
+  return fold(x, options_.output_size,
+              {.kernel = options_.kernel,
+               .dilation = options_.dilation,
+               .padding = options_.padding,
+               .stride = options_.stride},
+              where);
+}
+
+PadLayer::PadLayer(std::span<const std::int64_t> sides, const PadOptions& options) : options_(options) {
+  for (std::size_t end = sides.size(); end > 0; end -= 2) padding_.push_back({sides[end - 2], sides[end - 1]});
+}
+
+Tensor PadLayer::operator()(const Tensor& x, SourceLocation where) const { return pad(x, padding_, options_, where); }
 
 }  // namespace tidemark::nn

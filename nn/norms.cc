@@ -49,7 +49,7 @@ Tensor BatchNorm::operator()(const Tensor& x, SourceLocation where) const {
 }
 
 LayerNorm::LayerNorm(const LayerNormOptions& options, SourceLocation where)
-    : normalized_(options.shape.empty() ? Shape{options.features} : Shape(options.shape)), eps_(options.eps) {
+    : normalized_(options.shape.empty() ? Shape{options.features} : Shape(options.shape, where)), eps_(options.eps) {
   require(options.shape.empty() || options.features == 0, "LayerNorm", ".features and .shape exclude each other",
           where);
   for (const std::int64_t size : normalized_.dims()) require_positive(size, "LayerNorm", ".features", where);

@@ -22,6 +22,7 @@
 #include "tidemark/nn/images.h"
 #include "tidemark/nn/init.h"
 #include "tidemark/nn/linear.h"
+#include "tidemark/nn/losses.h"
 #include "tidemark/nn/module.h"
 #include "tidemark/nn/norms.h"
 #include "tidemark/nn/recurrent.h"

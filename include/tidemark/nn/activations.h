@@ -1,4 +1,4 @@
-// Functions of single elements as layers.
+// Activations as layers: functions of single elements, gates and softmax.
 #pragma once
 
 #include <cstdint>
@@ -151,6 +151,27 @@ class GLU : public Module {
 
  private:
   int dim_;
+};
+
+class SwiGLU : public FunctionLayer<GLUOptions> {
+ public:
+  explicit SwiGLU(const GLUOptions& options = {}) : FunctionLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+
+struct SoftmaxOptions {
+  int dim = -1;
+};
+class Softmax : public FunctionLayer<SoftmaxOptions> {
+ public:
+  explicit Softmax(const SoftmaxOptions& options = {}) : FunctionLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+
+class LogSoftmax : public FunctionLayer<SoftmaxOptions> {
+ public:
+  explicit LogSoftmax(const SoftmaxOptions& options = {}) : FunctionLayer(options) {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
 };
 
 struct PReLUOptions {

@@ -23,4 +23,20 @@ class Linear : public Module {
   Tensor bias;    // [out], or undefined
 };
 
+struct BilinearOptions {
+  std::int64_t in1 = 0;
+  std::int64_t in2 = 0;
+  std::int64_t out = 0;
+  bool bias = true;
+};
+class Bilinear : public Module {
+ public:
+  explicit Bilinear(const BilinearOptions& options, SourceLocation where = SourceLocation::current());
+  void visit(Visitor& visitor) override;
+  Tensor operator()(const Tensor& x1, const Tensor& x2, SourceLocation where = SourceLocation::current()) const;
+
+  Tensor weight;  // [out, in1, in2]
+  Tensor bias;    // [out], or undefined
+};
+
 }  // namespace tidemark::nn

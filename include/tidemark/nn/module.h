@@ -117,4 +117,16 @@ class Module {
   Module& operator=(Module&&) = default;
 };
 
+// A base for layers without parameters, which hold the options of a function.
+template <class Options>
+class FunctionLayer : public Module {
+ public:
+  void visit(Visitor&) override {}
+
+ protected:
+  explicit FunctionLayer(const Options& options) : options_(options) {}
+
+  Options options_;
+};
+
 }  // namespace tidemark::nn

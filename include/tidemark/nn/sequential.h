@@ -1,9 +1,11 @@
-// Layers one after another, and modules in a list.
+// Layers one after another, modules in a list, and layers that pass the same elements on.
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "tidemark/error.h"
 #include "tidemark/nn/any_module.h"
@@ -58,6 +60,28 @@ class Flatten : public Module {
  public:
   void visit(Visitor&) override {}
   Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+};
+
+struct UnflattenOptions {
+  int dim = 1;
+  std::vector<std::int64_t> sizes = {};  // one may be -1: what is left
+};
+// One dimension becomes several.
+class Unflatten : public Module {
+ public:
+  explicit Unflatten(const UnflattenOptions& options, SourceLocation where = SourceLocation::current());
+  void visit(Visitor&) override {}
+  Tensor operator()(const Tensor& x, SourceLocation where = SourceLocation::current()) const;
+
+ private:
+  int dim_;
+  Shape sizes_;
+};
+
+class Identity : public Module {
+ public:
+  void visit(Visitor&) override {}
+  Tensor operator()(const Tensor& x, SourceLocation /*where*/ = SourceLocation::current()) const { return x; }
 };
 
 }  // namespace tidemark::nn
