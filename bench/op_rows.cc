@@ -47,6 +47,8 @@ const std::vector<Usual>& usual() {
       {"norm", "three", {large()}},
       {"amax", "last", {large()}},
       {"amin", "channels", {{32, 64, 32, 64}}},
+      {"max_of_all", "all", {large()}},
+      {"min_of_all", "all", {large()}},
       {"logsumexp", "last", {large()}},
       {"any", "last", {large()}},
       {"all", "last", {large()}},

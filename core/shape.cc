@@ -37,12 +37,13 @@ const char* to_string(DType dtype) {
   return "unknown dtype";
 }
 
-Shape::Shape(std::initializer_list<std::int64_t> dims)
-    : Shape(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
+Shape::Shape(std::initializer_list<std::int64_t> dims, SourceLocation where)
+    : Shape(std::span<const std::int64_t>(dims.begin(), dims.size()), where) {}
 
-Shape::Shape(std::span<const std::int64_t> dims) {
+Shape::Shape(std::span<const std::int64_t> dims, SourceLocation where) {
   if (dims.size() > kMaxRank) {
-    throw ShapeError(absl::StrCat("a shape has at most ", kMaxRank, " dimensions, this one has ", dims.size()));
+    throw ShapeError(absl::StrCat("a shape has at most ", kMaxRank, " dimensions, this one has ", dims.size(), " (at ",
+                                  tidemark::to_string(where), ")"));
   }
   rank_ = static_cast<std::int8_t>(dims.size());
   std::copy(dims.begin(), dims.end(), dims_.begin());

@@ -48,6 +48,13 @@ inline std::int64_t raw_floats(const Meta& meta) { return meta.bytes / static_ca
 // Padding must stay zero: elementwise kernels with f(0) != 0 may take the bytes as they lie only where there is none.
 inline bool has_padding(const Meta& meta) { return meta.bytes != meta.shape.numel() * size_of(meta.dtype); }
 
+// Dimensions as users count them, from either end. A number counts as [1], as in PyTorch: it has dimension 0, or -1.
+//
+// True where `dim` is one of `rank` dimensions.
+inline bool has_dim(int dim, int rank) { return dim >= -std::max(1, rank) && dim < std::max(1, rank); }
+// It, from the front.
+inline int from_front(int dim, int rank) { return dim < 0 ? dim + std::max(1, rank) : dim; }
+
 inline std::string describe(std::string_view name, const Meta& meta) {
   return std::string(name) + " is " + meta.shape.to_string() + " " + to_string(meta.dtype);
 }

@@ -28,8 +28,9 @@ class Shape {
  public:
   static constexpr int kMaxRank = 8;
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> dims);
-  explicit Shape(std::span<const std::int64_t> dims);
+  // More dimensions than kMaxRank throw ShapeError.
+  Shape(std::initializer_list<std::int64_t> dims, SourceLocation where = SourceLocation::current());
+  explicit Shape(std::span<const std::int64_t> dims, SourceLocation where = SourceLocation::current());
 
   int rank() const { return rank_; }
   // Negative indices count from the end. Out of range throws ShapeError.

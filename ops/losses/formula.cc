@@ -32,6 +32,10 @@ class Blocks {
     }
     if (repeated_ == kLossOperands) return here_.data();
     here_[repeated_] = block_;
+    if (period_ == 1 && from_[repeated_] != nullptr) {
+      std::fill_n(block_, count, *from_[repeated_]);
+      return here_.data();
+    }
     for (std::int64_t i = 0; i < count && from_[repeated_] != nullptr;) {
       const std::int64_t place = (begin + i) % period_;
       const std::int64_t run = std::min(count - i, period_ - place);
@@ -211,12 +215,17 @@ class ElementLoss final : public AnyOp {
   }
 
   void require_repeats(const Prep& prep, const Shape& shape, const Meta& last) const {
-    const int skipped = shape.rank() - last.shape.rank();
-    const bool fits =
-        skipped >= 0 && last.shape == Shape(shape.dims().subspan(static_cast<std::size_t>(std::max(0, skipped))));
-    prep.require(fits, std::string(formula_.operands[0]) + " is " + shape.to_string() + ", " +
-                           std::string(formula_.operands.back()) + " is " + last.shape.to_string() +
-                           "; it must have the last dimensions of the former");
+    const Shape& own = last.shape;
+    const int skipped = shape.rank() - own.rank();
+    bool fits = skipped >= 0;
+    bool leading = true;  // so far its dimensions are 1
+    for (int i = 0; fits && i < own.rank(); ++i) {
+      leading = leading && own[i] == 1;
+      fits = leading || own[i] == shape[skipped + i];
+    }
+    prep.require(fits || own.numel() == 1, std::string(formula_.operands[0]) + " is " + shape.to_string() + ", " +
+                                               std::string(formula_.operands.back()) + " is " + own.to_string() +
+                                               "; it must broadcast to the last dimensions of the former");
   }
 
   // `at` is where the block begins.

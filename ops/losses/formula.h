@@ -46,7 +46,8 @@ struct LossFormula {
   std::string_view name;
   std::span<const std::string_view> numbers;
   std::span<const std::string_view> operands;
-  // The last operand may be missing, and then is 1; it has the last dimensions of the others and takes no gradient.
+  // The last operand may be missing, and then is 1; it takes no gradient. It has one element, or the last dimensions of
+  // the others behind dimensions of 1.
   bool last_repeats = false;
   std::array<unsigned, kLossOperands> slope_reads = {};  // bits of the operands that each slope reads
   std::array<bool, kLossOperands> has_slope = {};

@@ -5,10 +5,12 @@
 #include "hwy/foreach_target.h"                         // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "ops/broadcast.h"
+#include "ops/defined.h"
 #include "ops/losses/formula-inl.h"
 #include "ops/losses/options.h"
 #include "tidemark/ops/pointwise.h"
 #include "tidemark/ops/reductions.h"
+#include "tidemark/ops/shapes.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tidemark::ops {
@@ -128,6 +130,19 @@ Tensor weighted(std::string_view op, const Tensor& losses, const Tensor& weight,
   return div(sum(product, {}, where), static_cast<float>(losses.size(0, where)), where);
 }
 
+// pos_weight as the op takes it. Where it broadcasts within the last dimensions of x these are written out.
+Tensor repeating(const Tensor& pos_weight, const Shape& x, SourceLocation where) {
+  const Shape& own = pos_weight.shape(where);
+  if (own.numel() == 1 || broadcast(own, x) != x) return pos_weight;
+  Shape last = own;
+  bool leading = true;
+  for (int i = 0; i < own.rank(); ++i) {
+    leading = leading && own[i] == 1;
+    if (!leading) last = last.with(i, x[x.rank() - own.rank() + i]);
+  }
+  return last == own ? pos_weight : expand(pos_weight, last, where);
+}
+
 }  // namespace
 }  // namespace ops
 
@@ -145,8 +160,9 @@ Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const BinaryC
 Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
                                         const BinaryCrossEntropyWithLogitsOptions& options, SourceLocation where) {
   const bool plain = !options.weight.defined();
+  ops::require_defined("binary_cross_entropy_with_logits", {&x, &target}, where);
   std::vector<Tensor> operands = {x, target};
-  if (options.pos_weight.defined()) operands.push_back(options.pos_weight);
+  if (options.pos_weight.defined()) operands.push_back(ops::repeating(options.pos_weight, x.shape(where), where));
   const Tensor loss = kProbability.apply(formulas::BinaryCrossEntropyWithLogits(), operands,
                                          plain ? options.reduction : LossReduction::kNone, where);
   return plain ? loss

@@ -103,14 +103,14 @@ struct CosineSimilarity {
     require_equal(prep, in);
     const Shape& shape = in[0].shape;
     const int rank = shape.rank();
-    prep.require(dim >= -rank && dim < rank,
-                 "a is " + shape.to_string() + ", which has no dimension " + std::to_string(dim));
+    prep.require(has_dim(dim, rank), "a is " + shape.to_string() + ", which has no dimension " + std::to_string(dim));
     prep.require(std::isfinite(eps) && eps > 0, "eps is " + std::to_string(eps) + "; it must be finite and above 0");
     auto state = std::make_shared<State>();
-    state->split = Split(shape, dim < 0 ? dim + rank : dim);
+    const int at = from_front(dim, rank);
+    state->split = Split(shape, at);
     std::vector<std::int64_t> kept;
     for (int i = 0; i < rank; ++i) {
-      if (i != (dim < 0 ? dim + rank : dim)) kept.push_back(shape[i]);
+      if (i != at) kept.push_back(shape[i]);
     }
     const Meta plain = Meta::plain(shape);
     const double n = as_double(shape.numel());
@@ -197,7 +197,7 @@ struct CosineSimilarity {
   // The dimensions before and after `dim`, and that itself.
   struct Split {
     Split() = default;
-    Split(const Shape& shape, int dim) : length(shape[dim]) {
+    Split(const Shape& shape, int dim) : length(shape.rank() == 0 ? 1 : shape[dim]) {
       for (int i = 0; i < shape.rank(); ++i) (i < dim ? outer : inner) *= i == dim ? 1 : shape[i];
     }
     // f(place, at, count) for strips of [begin, end): `count` results from `place` on, whose elements start at `at`.

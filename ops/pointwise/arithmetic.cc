@@ -145,5 +145,10 @@ Tensor operator/(const Operand& a, const Operand& b) {
 
 Tensor operator-(const Operand& a) { return neg(tensor_of(a, "-", "only"), a.where()); }
 
+Tensor& operator+=(Tensor& a, const Operand& b) { return a = Operand(a, b.where()) + b; }
+Tensor& operator-=(Tensor& a, const Operand& b) { return a = Operand(a, b.where()) - b; }
+Tensor& operator*=(Tensor& a, const Operand& b) { return a = Operand(a, b.where()) * b; }
+Tensor& operator/=(Tensor& a, const Operand& b) { return a = Operand(a, b.where()) / b; }
+
 }  // namespace tidemark
 #endif  // HWY_ONCE

@@ -213,6 +213,15 @@ Tensor compare(const Operand& a, const Operand& b, SourceLocation where) {
   return tidemark::apply(Flags<flag>{}, {a.tensor(), b.tensor()}, where);
 }
 
+// The operand of an operator of masks.
+const Tensor& mask_of(const Operand& operand, const char* operation) {
+  if (operand.is_number()) {
+    throw Error(std::string("[") + operation + "] an operand is the number " + std::to_string(operand.exact()) +
+                "; masks are u8 tensors (at " + to_string(operand.where()) + ")");
+  }
+  return operand.tensor();
+}
+
 }  // namespace
 
 std::vector<OpEntry> comparison_ops() { return entries(std::make_index_sequence<kFlags>()); }
@@ -255,6 +264,14 @@ Tensor logical_xor(const Tensor& a, const Tensor& b, SourceLocation where) {
   return apply(ops::Flags<Flag::kXor>{}, {a, b}, where);
 }
 Tensor logical_not(const Tensor& a, SourceLocation where) { return apply(ops::Flags<Flag::kNot>{}, {a}, where); }
+Tensor operator&(const Operand& a, const Operand& b) {
+  return logical_and(ops::mask_of(a, "&"), ops::mask_of(b, "&"), a.where());
+}
+Tensor operator|(const Operand& a, const Operand& b) {
+  return logical_or(ops::mask_of(a, "|"), ops::mask_of(b, "|"), a.where());
+}
+Tensor operator!(const Operand& a) { return logical_not(ops::mask_of(a, "!"), a.where()); }
+
 Tensor isnan(const Tensor& x, SourceLocation where) { return apply(ops::Flags<Flag::kIsNan>{}, {x}, where); }
 Tensor isinf(const Tensor& x, SourceLocation where) { return apply(ops::Flags<Flag::kIsInf>{}, {x}, where); }
 Tensor isfinite(const Tensor& x, SourceLocation where) { return apply(ops::Flags<Flag::kIsFinite>{}, {x}, where); }

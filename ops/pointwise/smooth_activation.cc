@@ -76,7 +76,7 @@ struct Mish {
   }
 };
 
-// Above zero `above` x, elsewhere `below` (e^(x / width) - 1). A NaN counts as above zero, which is PyTorch's choice.
+// Above zero `above` x, elsewhere `below` (e^(x / width) - 1). A NaN counts as above zero, as in PyTorch's scalar code.
 HWY_NOINLINE V exponential_unit(V x, float above, float below, float width) {
   const V y = hn::Mul(set(below), expm1(Wide(), hn::Div(x, set(width))));
   return hn::IfThenElse(hn::Le(x, set(0)), y, hn::Mul(set(above), x));

@@ -264,4 +264,15 @@ Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options, So
   return apply(ops::Matmul{options}, {a, b}, where);
 }
 
+Tensor bmm(const Tensor& a, const Tensor& b, SourceLocation where) {
+  ops::require_defined("bmm", {&a, &b}, where);
+  const Shape& left = a.shape(where);
+  const Shape& right = b.shape(where);
+  if (left.rank() != 3 || right.rank() != 3 || left[0] != right[0] || left[2] != right[1]) {
+    throw ShapeError("[bmm] a is " + left.to_string() + ", b is " + right.to_string() +
+                     "; they must be [N, M, K] and [N, K, P] (at " + to_string(where) + ")");
+  }
+  return matmul(a, b, {}, where);
+}
+
 }  // namespace tidemark

@@ -9,8 +9,8 @@ Dims dims_of(std::string_view op, const Tensor& x, std::span<const int> dims, So
   const int rank = x.shape(where).rank();
   Dims out{.all = false};
   for (const int dim : dims) {
-    const int at = dim < 0 ? dim + rank : dim;
-    if (at < 0 || at >= rank || out.has(at)) {
+    const int at = from_front(dim, rank);
+    if (!has_dim(dim, rank) || out.has(at)) {
       throw ShapeError("[" + std::string(op) + "] x is " + x.shape(where).to_string() + "; dimension " +
                        std::to_string(dim) + " does not exist or is named twice (at " + to_string(where) + ")");
     }
@@ -34,9 +34,8 @@ Shape reduced_shape(const Shape& shape, const Dims& dims, bool keepdim) {
 }
 
 int dim_of(const Prep& prep, const Meta& x, int dim) {
-  const int rank = std::max(1, x.shape.rank());
-  prep.require(dim >= -rank && dim < rank, describe("x", x) + "; it must have dimension " + std::to_string(dim));
-  return dim < 0 ? dim + rank : dim;
+  prep.require(has_dim(dim, x.shape.rank()), describe("x", x) + "; it must have dimension " + std::to_string(dim));
+  return from_front(dim, x.shape.rank());
 }
 
 Lines::Lines(const Shape& shape, int dim) {

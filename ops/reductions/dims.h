@@ -29,7 +29,7 @@ Dims dims_of(std::string_view op, const Tensor& x, std::span<const int> dims, So
 Shape ones_shape(const Shape& shape, const Dims& dims);
 Shape reduced_shape(const Shape& shape, const Dims& dims, bool keepdim);
 
-// One dimension of x, from the front; fails where it does not exist. A number has dimension 0 of size 1, as in PyTorch.
+// One dimension of x, from the front; fails where it does not exist.
 int dim_of(const Prep& prep, const Meta& x, int dim);
 
 // A dimension as seen from outside and inside: [outer, size, inner].

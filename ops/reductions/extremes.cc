@@ -1,5 +1,6 @@
-// amax and amin. Backward compares the input with the output, and shares the gradient among the elements that are
-// equal.
+// amax and amin, and max and min of all elements. Backward compares the input with the output, and shares the gradient
+// among the elements that are equal. Where the extreme is a NaN amax and amin give a NaN to all elements, and max and
+// min share the gradient among the NaNs: both as in PyTorch.
 #include "tidemark/ops/reductions.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/reductions/extremes.cc"  // NOLINT: what foreach_target compiles again
@@ -25,11 +26,18 @@ struct ExtremeElement : Extreme<largest> {
   }
 };
 
+// x is the extreme y. `nans`: they are equal where both are NaNs.
+template <bool nans, class V>
+HWY_INLINE hn::Mask<hn::DFromV<V>> is_extreme(V x, V y) {
+  return nans ? hn::Or(hn::Eq(x, y), hn::And(hn::IsNaN(x), hn::IsNaN(y))) : hn::Eq(x, y);
+}
+
+template <bool nans>
 struct ExtremeTies : Adding {
   static constexpr int kSlots = 1;
   template <class D>
   static HWY_INLINE void add(D d, Narrow<D> x, Narrow<D> aux, double, hn::Vec<D>* slots) {
-    const auto counted = hn::IfThenElseZero(hn::Eq(x, aux), hn::Set(NarrowTag<D>(), 1.0f));
+    const auto counted = hn::IfThenElseZero(is_extreme<nans>(x, aux), hn::Set(NarrowTag<D>(), 1.0f));
     slots[0] = hn::Add(slots[0], hn::PromoteTo(d, counted));
   }
 };
@@ -103,12 +111,16 @@ inline constexpr FoldKernels kExtremeKernels{1, Extreme<largest>::kStart, extrem
                                              extreme_columns<largest>, fold_merge<ExtremeElement<largest>>};
 
 const FoldKernels& extreme_kernels(bool largest) { return largest ? kExtremeKernels<true> : kExtremeKernels<false>; }
-const FoldKernels& extreme_ties_kernels() { return kFoldKernels<ExtremeTies>; }
+const FoldKernels& extreme_ties_kernels(bool nans) {
+  return nans ? kFoldKernels<ExtremeTies<true>> : kFoldKernels<ExtremeTies<false>>;
+}
 
-// Where the extreme is a NaN nothing equals it, and the share is NaN: as in PyTorch, all of its elements get that.
-void extreme_gradient(std::int64_t n, const float* x, Row y, Row share, float* gx) {
+// Without `nans` nothing equals an extreme that is a NaN; the share then is NaN, and all elements get it.
+template <bool nans>
+HWY_INLINE void gradient_of_extreme(std::int64_t n, const float* x, Row y, Row share, float* gx) {
   const auto formula = [](auto v, auto own, auto g) HWY_ATTR {
-    return hn::IfThenElse(hn::Or(hn::Eq(v, own), hn::IsNaN(g)), g, hn::Zero(Wide()));
+    const auto taken = is_extreme<nans>(v, own);
+    return hn::IfThenElseZero(nans ? taken : hn::Or(taken, hn::IsNaN(g)), g);
   };
   if (y.repeated) {
     const auto own = hn::Set(Wide(), *y.at);
@@ -117,6 +129,14 @@ void extreme_gradient(std::int64_t n, const float* x, Row y, Row share, float* g
         n, gx, [&](auto v) HWY_ATTR { return formula(v, own, g); }, x);
   } else {
     map(n, gx, formula, x, y.at, share.at);
+  }
+}
+
+void extreme_gradient(bool nans, std::int64_t n, const float* x, Row y, Row share, float* gx) {
+  if (nans) {
+    gradient_of_extreme<true>(n, x, y, share, gx);
+  } else {
+    gradient_of_extreme<false>(n, x, y, share, gx);
   }
 }
 
@@ -133,9 +153,11 @@ HWY_EXPORT(extreme_kernels);
 HWY_EXPORT(extreme_ties_kernels);
 HWY_EXPORT(extreme_gradient);
 
-template <bool largest>
+// max and min of all elements where `whole`.
+template <bool largest, bool whole = false>
 struct Extremum {
-  static constexpr std::string_view name = largest ? "amax" : "amin";
+  static constexpr std::string_view name =
+      whole ? (largest ? "max_of_all" : "min_of_all") : (largest ? "amax" : "amin");
   Dims dims;
   bool keepdim = false;
 
@@ -173,7 +195,7 @@ struct Extremum {
     const State& state = ctx.state<State>();
     const float* y = saved[1].as<>();
     auto* shares = ctx.scratch<float>();
-    state.fold.run(ctx, HWY_DYNAMIC_DISPATCH(extreme_ties_kernels)(), {.x = saved[0].data, .aux = y},
+    state.fold.run(ctx, HWY_DYNAMIC_DISPATCH(extreme_ties_kernels)(whole), {.x = saved[0].data, .aux = y},
                    ctx.scratch<char>() + share_bytes(state.fold),
                    [&](std::int64_t first, std::int64_t count, const double* states) {
                      for (std::int64_t i = 0; i < count; ++i) {
@@ -183,16 +205,18 @@ struct Extremum {
                    });
     RowWalk(gx[0].shape(), state.ones, state.ones)
         .run(ctx, y, shares, [&](std::int64_t at, std::int64_t count, Row own, Row share) {
-          HWY_DYNAMIC_DISPATCH(extreme_gradient)(count, saved[0].as<>() + at, own, share, gx[0].as<>() + at);
+          HWY_DYNAMIC_DISPATCH(extreme_gradient)(whole, count, saved[0].as<>() + at, own, share, gx[0].as<>() + at);
         });
   }
 
   static std::vector<Sample> samples() {
-    return {{"all", {{{3, 4, 5}}}, any_op(Extremum{})},
-            {"long", {{{70000}}}, any_op(Extremum{})},
-            {"channels", {{{3, 4, 2, 5}}}, any_op(Extremum{{false, 0b1101}, true})},
-            {"middle", {{{2, 41, 7}}}, any_op(Extremum{{false, 0b010}})},
-            {"last", {{{6, 45}}}, any_op(Extremum{{false, 0b10}})}};
+    std::vector<Sample> out = {{"all", {{{3, 4, 5}}}, any_op(Extremum{})}, {"long", {{{70000}}}, any_op(Extremum{})}};
+    if constexpr (!whole) {
+      out.push_back({"channels", {{{3, 4, 2, 5}}}, any_op(Extremum{{false, 0b1101}, true})});
+      out.push_back({"middle", {{{2, 41, 7}}}, any_op(Extremum{{false, 0b010}})});
+      out.push_back({"last", {{{6, 45}}}, any_op(Extremum{{false, 0b10}})});
+    }
+    return out;
   }
 
  private:
@@ -203,6 +227,8 @@ struct Extremum {
 
 std::vector<Sample> amax_samples() { return Extremum<true>::samples(); }
 std::vector<Sample> amin_samples() { return Extremum<false>::samples(); }
+std::vector<Sample> max_of_all_samples() { return Extremum<true, true>::samples(); }
+std::vector<Sample> min_of_all_samples() { return Extremum<false, true>::samples(); }
 
 }  // namespace ops
 
@@ -217,6 +243,12 @@ Tensor amin(const Tensor& x, const ReduceOptions& options, SourceLocation where)
 }
 Tensor amin(const Tensor& x, std::span<const int> dims, const ReduceOptions& options, SourceLocation where) {
   return apply(ops::Extremum<false>{ops::dims_of("amin", x, dims, where), options.keepdim}, {x}, where);
+}
+Tensor max(const Tensor& x, const ReduceOptions& options, SourceLocation where) {
+  return apply(ops::Extremum<true, true>{{}, options.keepdim}, {x}, where);
+}
+Tensor min(const Tensor& x, const ReduceOptions& options, SourceLocation where) {
+  return apply(ops::Extremum<false, true>{{}, options.keepdim}, {x}, where);
 }
 
 }  // namespace tidemark

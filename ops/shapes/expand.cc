@@ -111,7 +111,7 @@ Tensor repeat(const Tensor& x, std::span<const std::int64_t> repeats, SourceLoca
 }
 
 Tensor repeat_interleave(const Tensor& x, std::int64_t repeats, int dim, SourceLocation where) {
-  const int at = ops::dim_of("repeat_interleave", x, dim, where);
+  const int at = ops::cut_dim_of("repeat_interleave", x, dim, where);
   const Shape shape = x.shape(where);
   if (repeats < 0) {
     ops::refuse(

@@ -16,8 +16,10 @@ void check_index(Prep& prep, const Meta& x, int dim, const Meta& index) {
   const std::string both = ops::describe("x", x) + ", " + ops::describe("index", index);
   prep.require(has_dim(dim, x.shape.rank()), both + "; x has no dimension " + std::to_string(dim));
   const int at = from_front(dim, x.shape.rank());
-  bool fits = index.dtype == i32 && index.shape.rank() == x.shape.rank();
-  for (int i = 0; fits && i < x.shape.rank(); ++i) fits = i == at || index.shape[i] <= x.shape[i];
+  const Shape from = with_dim(x.shape);
+  const Shape to = with_dim(index.shape);
+  bool fits = index.dtype == i32 && to.rank() == from.rank();
+  for (int i = 0; fits && i < from.rank(); ++i) fits = i == at || to[i] <= from[i];
   prep.require(fits, both + "; the index must be i32, of as many dimensions, and no larger but in dimension " +
                          std::to_string(dim));
 }
@@ -60,7 +62,7 @@ struct Gather {
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     check_index(prep, in[0], dim, in[1]);
     const int at = from_front(dim, in[0].shape.rank());
-    auto state = std::make_shared<State>(in[0].shape, at, in[1].shape);
+    auto state = std::make_shared<State>(with_dim(in[0].shape), at, with_dim(in[1].shape));
     Prepared out;
     out.outputs = {Meta::plain(in[1].shape, in[0].dtype)};
     out.input_layouts = {kPlain, kPlain};
@@ -125,7 +127,8 @@ struct Scatter {
                  ops::describe("x", x) + ", " + ops::describe("index", in[1]) + ", " + ops::describe("src", in[2]) +
                      "; src must have the index's shape and x's dtype");
     if (adds) require_f32(prep, "x", x);
-    auto state = std::make_shared<State>(State{{x.shape, from_front(dim, x.shape.rank()), in[1].shape}, {}});
+    auto state =
+        std::make_shared<State>(State{{with_dim(x.shape), from_front(dim, x.shape.rank()), with_dim(in[1].shape)}, {}});
     const double moved = as_double(in[1].bytes) + 2 * as_double(in[2].bytes);
     Prepared out;
     out.outputs = {Meta::plain(x.shape, x.dtype)};
@@ -236,7 +239,7 @@ Tensor scatter_add(const Tensor& x, int dim, const Tensor& index, const Tensor& 
 
 Tensor take_along_dim(const Tensor& x, const Tensor& index, int dim, SourceLocation where) {
   ops::require_defined("take_along_dim", {&x, &index}, where);
-  const int at = ops::dim_of("take_along_dim", x, dim, where);
+  const int at = ops::cut_dim_of("take_along_dim", x, dim, where);
   const Shape& a = x.shape(where);
   const Shape& b = index.shape(where);
   const auto common = b.rank() == a.rank() ? ops::broadcast(a.with(at, 1), b.with(at, 1)) : std::nullopt;

@@ -32,9 +32,12 @@ struct IndexSelect {
     check_index(prep, x, dim, in[1]);
     const int at = from_front(dim, x.shape.rank());
     const std::int64_t count = in[1].shape[0];
-    auto state = std::make_shared<State>(x.shape, at, count, prep.threads());
+    const bool number = x.shape.rank() == 0;
+    prep.require(!number || count == 1, ops::describe("x", x) + ", " + ops::describe("index", in[1]) +
+                                            "; of a number the index must have one entry");
+    auto state = std::make_shared<State>(with_dim(x.shape), at, count, prep.threads());
     Prepared out;
-    out.outputs = {Meta::plain(x.shape.with(at, count), x.dtype)};
+    out.outputs = {Meta::plain(number ? x.shape : x.shape.with(at, count), x.dtype)};
     out.input_layouts = {kPlain, kPlain};
     out.work = {0, 2 * as_double(out.outputs[0].bytes) + as_double(in[1].bytes)};
     if (needs[0]) {
@@ -89,11 +92,11 @@ struct IndexAdd {
     require_f32(prep, "x", x);
     check_index(prep, x, dim, in[1]);
     const int at = from_front(dim, x.shape.rank());
-    const Shape slabs = x.shape.with(at, in[1].shape[0]);
+    const Shape slabs = with_dim(x.shape).with(at, in[1].shape[0]);
     prep.require(in[2].shape == slabs && in[2].dtype == f32,
                  ops::describe("x", x) + ", " + ops::describe("index", in[1]) + ", " + ops::describe("src", in[2]) +
                      "; src must be " + slabs.to_string() + " f32");
-    auto state = std::make_shared<State>(x.shape, at, in[1].shape[0], prep.threads());
+    auto state = std::make_shared<State>(with_dim(x.shape), at, in[1].shape[0], prep.threads());
     Prepared out;
     out.outputs = {Meta::plain(x.shape)};
     out.input_layouts = {kPlain, kPlain, kPlain};

@@ -193,6 +193,11 @@ int dim_of(std::string_view op, const Tensor& x, int dim, SourceLocation where) 
   return from_front(dim, shape.rank());
 }
 
+int cut_dim_of(std::string_view op, const Tensor& x, int dim, SourceLocation where) {
+  if (x.shape(where).rank() == 0) refuse(op, "x is a number, []; it must have a dimension", where);
+  return dim_of(op, x, dim, where);
+}
+
 Shape dims_attribute(std::string_view op, std::span<const int> dims, SourceLocation where) {
   if (dims.size() > Shape::kMaxRank) {
     refuse(

@@ -12,16 +12,16 @@
 
 namespace tidemark::ops {
 
-inline int from_front(int dim, int rank) { return dim < 0 ? dim + rank : dim; }
-
-// True where `dim`, counted from either end, is one of `rank` dimensions.
-inline bool has_dim(int dim, int rank) { return dim >= -rank && dim < rank; }
-
 // For functions that are made of several ops: throws ShapeError "[op] message (at file:line)".
 [[noreturn]] void refuse(std::string_view op, const std::string& message, SourceLocation where);
 
 // `dim` from the front; refused where x does not have it.
 int dim_of(std::string_view op, const Tensor& x, int dim, SourceLocation where);
+// The same for what cuts or repeats x along the dimension: a number has none for that.
+int cut_dim_of(std::string_view op, const Tensor& x, int dim, SourceLocation where);
+
+// A number as [1], other shapes as they are.
+inline Shape with_dim(const Shape& shape) { return shape.rank() == 0 ? Shape({1}) : shape; }
 
 // Dimensions as an attribute: they may be negative. More than a shape may have are refused.
 Shape dims_attribute(std::string_view op, std::span<const int> dims, SourceLocation where);

@@ -10,6 +10,7 @@
 namespace tidemark {
 namespace {
 
+using ops::cut_dim_of;
 using ops::dim_of;
 using ops::refuse;
 
@@ -34,7 +35,7 @@ Tensor squeeze(const Tensor& x, SourceLocation where) {
 
 Tensor squeeze(const Tensor& x, int dim, SourceLocation where) {
   const int at = dim_of("squeeze", x, dim, where);
-  return x.size(at, where) == 1 ? without(x, at, where) : x;
+  return x.shape(where).rank() > 0 && x.size(at, where) == 1 ? without(x, at, where) : x;
 }
 
 Tensor unsqueeze(const Tensor& x, int dim, SourceLocation where) {
@@ -48,7 +49,7 @@ Tensor unsqueeze(const Tensor& x, int dim, SourceLocation where) {
 }
 
 Tensor narrow(const Tensor& x, int dim, std::int64_t begin, std::int64_t length, SourceLocation where) {
-  const int at = dim_of("narrow", x, dim, where);
+  const int at = cut_dim_of("narrow", x, dim, where);
   const std::int64_t size = x.size(at, where);
   const std::int64_t first = begin < 0 ? begin + size : begin;
   if (first < 0 || first > size || length < 0 || length > size - first) {
@@ -61,7 +62,7 @@ Tensor narrow(const Tensor& x, int dim, std::int64_t begin, std::int64_t length,
 }
 
 Tensor select(const Tensor& x, int dim, std::int64_t index, SourceLocation where) {
-  const int at = dim_of("select", x, dim, where);
+  const int at = cut_dim_of("select", x, dim, where);
   const std::int64_t size = x.size(at, where);
   if (index < -size || index >= size) {
     refuse("select",
@@ -73,14 +74,14 @@ Tensor select(const Tensor& x, int dim, std::int64_t index, SourceLocation where
 }
 
 std::vector<Tensor> unbind(const Tensor& x, int dim, SourceLocation where) {
-  const int at = dim_of("unbind", x, dim, where);
+  const int at = cut_dim_of("unbind", x, dim, where);
   std::vector<Tensor> out;
   for (std::int64_t i = 0; i < x.size(at, where); ++i) out.push_back(select(x, at, i, where));
   return out;
 }
 
 std::vector<Tensor> split(const Tensor& x, std::span<const std::int64_t> sizes, int dim, SourceLocation where) {
-  const int at = dim_of("split", x, dim, where);
+  const int at = cut_dim_of("split", x, dim, where);
   const std::int64_t size = x.size(at, where);
   std::int64_t left = size;
   bool fits = true;
@@ -106,7 +107,7 @@ std::vector<Tensor> split(const Tensor& x, std::span<const std::int64_t> sizes, 
 }
 
 std::vector<Tensor> split(const Tensor& x, std::int64_t size, int dim, SourceLocation where) {
-  const int at = dim_of("split", x, dim, where);
+  const int at = cut_dim_of("split", x, dim, where);
   if (size < 1) {
     refuse("split", x_is(x, where) + "; the size of a part is " + std::to_string(size) + " and must be at least 1",
            where);
@@ -118,13 +119,14 @@ std::vector<Tensor> split(const Tensor& x, std::int64_t size, int dim, SourceLoc
 }
 
 std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, int dim, SourceLocation where) {
-  const int at = dim_of("chunk", x, dim, where);
+  const int at = cut_dim_of("chunk", x, dim, where);
   if (chunks < 1) {
     refuse("chunk", x_is(x, where) + "; the number of chunks is " + std::to_string(chunks) + " and must be at least 1",
            where);
   }
   const std::int64_t size = x.size(at, where);
-  return split(x, std::max<std::int64_t>(1, size / chunks + (size % chunks != 0 ? 1 : 0)), at, where);
+  if (size == 0) return split(x, std::vector<std::int64_t>(static_cast<std::size_t>(chunks), 0), at, where);
+  return split(x, size / chunks + (size % chunks != 0 ? 1 : 0), at, where);
 }
 
 Tensor stack(std::span<const Tensor> parts, int dim, SourceLocation where) {

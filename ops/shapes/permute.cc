@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 
+#include "ops/defined.h"
 #include "ops/shapes/moves.h"
 #include "ops/table.h"
 #include "tidemark/ops/shapes.h"
@@ -189,7 +190,7 @@ struct Roll {
                                                    std::to_string(shifts.rank()) + " shifts for " +
                                                    std::to_string(dims.rank()) + " dimensions");
     for (const std::int64_t dim : dims.dims()) {
-      prep.require(has_dim(static_cast<int>(dim), rank),
+      prep.require(rank > 0 && has_dim(static_cast<int>(dim), rank),
                    ops::describe("x", in[0]) + ", which has no dimension " + std::to_string(dim));
     }
     return prepare_move(in[0], in[0].shape, needs);
@@ -254,7 +255,10 @@ Tensor permute(const Tensor& x, std::span<const int> dims, SourceLocation where)
 }
 
 Tensor transpose(const Tensor& x, int a, int b, SourceLocation where) {
-  return apply(ops::Transpose{a, b}, {x}, where);
+  ops::require_defined("transpose", {&x}, where);
+  const int rank = x.shape(where).rank();
+  const bool same = ops::has_dim(a, rank) && ops::from_front(a, rank) == ops::from_front(b, rank);
+  return same ? x : apply(ops::Transpose{a, b}, {x}, where);
 }
 
 Tensor flip(const Tensor& x, std::span<const int> dims, SourceLocation where) {

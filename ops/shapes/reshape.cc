@@ -73,7 +73,7 @@ Tensor flatten(const Tensor& x, int first, SourceLocation where) {
   }
   std::vector<std::int64_t> dims(shape.dims().begin(), shape.dims().begin() + begin);
   dims.push_back(Shape(shape.dims().subspan(static_cast<std::size_t>(begin))).numel());
-  return reshape(x, Shape(dims), where);
+  return reshape(x, Shape(dims, where), where);
 }
 
 }  // namespace tidemark

@@ -39,7 +39,7 @@ struct Slice {
 
   Prepared prepare(Prep& prep, std::span<const Meta> in, Needs needs) const {
     const Meta& x = in[0];
-    const bool exists = has_dim(dim, x.shape.rank());
+    const bool exists = x.shape.rank() > 0 && has_dim(dim, x.shape.rank());
     const int at = exists ? from_front(dim, x.shape.rank()) : 0;
     const auto [first, last] = exists ? range(x.shape[at]) : std::pair<std::int64_t, std::int64_t>{0, -1};
     prep.require(exists && first >= 0 && first <= last && last <= x.shape[at],
@@ -125,7 +125,7 @@ struct Concat {
     prep.require(!in.empty(), "there is nothing to concatenate");
     const Shape& first = in[0].shape;
     const int at = from_front(dim, first.rank());
-    prep.require(has_dim(dim, first.rank()),
+    prep.require(first.rank() > 0 && has_dim(dim, first.rank()),
                  ops::describe("part 0", in[0]) + ", which has no dimension " + std::to_string(dim));
     std::int64_t size = 0;
     for (std::size_t i = 0; i < in.size(); ++i) {

@@ -222,9 +222,12 @@ std::pair<std::int64_t, Shape> with_last(const Shape& shape, std::int64_t c, std
 
 }  // namespace
 
+// Its square is a number.
+constexpr std::int64_t kMostFactor = std::int64_t{1} << 31;
+
 Tensor pixel_shuffle(const Tensor& x, std::int64_t factor, SourceLocation where) {
   const Shape shape = x.shape(where);
-  if (shape.rank() < 3 || factor < 1 || shape[-3] % (factor * factor) != 0) {
+  if (shape.rank() < 3 || factor < 1 || factor > kMostFactor || shape[-3] % (factor * factor) != 0) {
     ops::refuse("pixel_shuffle",
                 "x is " + shape.to_string() + " and the factor " + std::to_string(factor) +
                     "; x must be [..., C * factor * factor, H, W]",
@@ -238,7 +241,7 @@ Tensor pixel_shuffle(const Tensor& x, std::int64_t factor, SourceLocation where)
 
 Tensor pixel_unshuffle(const Tensor& x, std::int64_t factor, SourceLocation where) {
   const Shape shape = x.shape(where);
-  if (shape.rank() < 3 || factor < 1 || shape[-2] % factor != 0 || shape[-1] % factor != 0) {
+  if (shape.rank() < 3 || factor < 1 || factor > kMostFactor || shape[-2] % factor != 0 || shape[-1] % factor != 0) {
     ops::refuse("pixel_unshuffle",
                 "x is " + shape.to_string() + " and the factor " + std::to_string(factor) +
                     "; x must be [..., C, H * factor, W * factor]",

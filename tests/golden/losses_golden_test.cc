@@ -96,6 +96,11 @@ TEST(Golden, ElementLoss) {
     add("_kl", [r = r](const Inputs& in) { return kl_div(in[0], in[1], {false, r}); });
     add("_kl_log", [r = r](const Inputs& in) { return kl_div(in[0], in[1], {true, r}); });
   }
+  for (const std::string name : {"one", "rows", "columns", "each"}) {
+    functions["pos_weight_" + name] = [](const Inputs& in) {
+      return binary_cross_entropy_with_logits(in[0], in[1], {.pos_weight = in[2]});
+    };
+  }
   check_family("element_loss", functions);
 }
 

@@ -27,7 +27,8 @@ TEST(Golden, Product) {
                            {"row", function},
                            {"vectors", function},
                            {"outer", [](const Inputs& in) { return outer(in[0], in[1]); }},
-                           {"bilinear", [](const Inputs& in) { return bilinear(in[0], in[1], in[2], in[3]); }}});
+                           {"bilinear", [](const Inputs& in) { return bilinear(in[0], in[1], in[2], in[3]); }},
+                           {"bmm", [](const Inputs& in) { return bmm(in[0], in[1]); }}});
 }
 
 TEST(Golden, Einsum) {

@@ -89,6 +89,10 @@ TEST(Golden, Extremes) {
   cases["argmin"] = TIDEMARK_OF_X(argmin(x));
   cases["argmax_dim"] = TIDEMARK_OF_X(argmax(x, 1, {.keepdim = true}));
   cases["argmin_dim"] = TIDEMARK_OF_X(argmin(x, 1, {.keepdim = true}));
+  for (const std::string kind : {"", "_equal", "_bad"}) {
+    cases["max_of_all" + kind] = TIDEMARK_OF_X(max(x));
+    cases["min_of_all" + kind] = TIDEMARK_OF_X(min(x));
+  }
   check_family("extremes", cases);
 }
 

@@ -92,8 +92,8 @@ struct BinaryCrossEntropyOptions {
 };
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const BinaryCrossEntropyOptions& options = {},
                             SourceLocation where = SourceLocation::current());
-// The same of sigmoid(x), for logits of any size. pos_weight, [] or of x's last dimensions, is the weight of `target`
-// against that of 1 - target; it takes no gradient.
+// The same of sigmoid(x), for logits of any size. pos_weight, which has one element or broadcasts to x's shape, is the
+// weight of `target` against that of 1 - target; it takes no gradient.
 struct BinaryCrossEntropyWithLogitsOptions {
   Tensor weight = {};
   Tensor pos_weight = {};

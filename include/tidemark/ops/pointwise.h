@@ -42,6 +42,12 @@ Tensor div(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocati
 Tensor div(const Tensor& x, float divisor, SourceLocation where = SourceLocation::current());
 Tensor div(float dividend, const Tensor& x, SourceLocation where = SourceLocation::current());
 Tensor operator/(const Operand& a, const Operand& b);
+// x += y is x = x + y: x is a new value then, of the shape that both broadcast to. Nothing is changed in place: other
+// handles on the old value, a parameter's in an optimizer among them, keep it. (PyTorch writes into x.)
+Tensor& operator+=(Tensor& a, const Operand& b);
+Tensor& operator-=(Tensor& a, const Operand& b);
+Tensor& operator*=(Tensor& a, const Operand& b);
+Tensor& operator/=(Tensor& a, const Operand& b);
 
 // The larger and the smaller, elementwise with NumPy's broadcasting. A NaN in either gives a NaN; the gradient goes
 // half to each where they are equal, and to both where one is a NaN.
@@ -78,6 +84,10 @@ Tensor logical_and(const Tensor& a, const Tensor& b, SourceLocation where = Sour
 Tensor logical_or(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 Tensor logical_xor(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 Tensor logical_not(const Tensor& a, SourceLocation where = SourceLocation::current());
+// The same as operators. They do not go bit by bit, and take no numbers.
+Tensor operator&(const Operand& a, const Operand& b);
+Tensor operator|(const Operand& a, const Operand& b);
+Tensor operator!(const Operand& a);
 
 // a where the mask is not 0, b elsewhere; all three broadcast, and a and b may be numbers. mask is u8, the tensors f32
 // or i32, and of one dtype. What is not chosen gets a gradient of zero, whatever it is.

@@ -16,9 +16,11 @@ struct MatmulOptions {
 // a [..., M, K], b [..., K, N] -> [..., M, N]; leading dimensions are broadcast to each other, as NumPy's. A vector a
 // is a row and a vector b a column, which the result does not have: [M, K] x [K] -> [M], [K] x [K, N] -> [N] and [K] x
 // [K] -> []. Neither transposing by an option nor broadcasting copies anything, while transpose() before it does; the
-// gradient of what was broadcast is summed up in its own bytes. torch.bmm is matmul of three dimensions.
+// gradient of what was broadcast is summed up in its own bytes.
 Tensor matmul(const Tensor& a, const Tensor& b, const MatmulOptions& options = {},
               SourceLocation where = SourceLocation::current());
+// a [N, M, K], b [N, K, P] -> [N, M, P]: matmul of nothing but this, as torch.bmm.
+Tensor bmm(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());
 
 // a [K], b [K] -> [].
 Tensor dot(const Tensor& a, const Tensor& b, SourceLocation where = SourceLocation::current());

@@ -2,7 +2,7 @@
 //
 // Dimensions may be negative, which count from the end, and are given in any order, in braces or as a span; over an
 // empty list nothing is reduced. One that does not exist or is named twice is a ShapeError. Reduced dimensions vanish,
-// or stay with size 1: `sum(x, {0, 2}, {.keepdim = true})`. Where one dimension is meant, a number counts as [1].
+// or stay with size 1: `sum(x, {0, 2}, {.keepdim = true})`. A number counts as [1]: it has dimension 0, or -1.
 //
 // Values are f32 unless said otherwise; indices are i32. Sums and products are made in double precision, or in pieces
 // that are added up in it.
@@ -80,8 +80,8 @@ inline Tensor norm(const Tensor& x, std::initializer_list<int> dims, const NormO
   return norm(x, std::span<const int>(dims.begin(), dims.size()), options, where);
 }
 
-// The largest and the smallest element; a NaN wins. The gradient is shared evenly among equal elements. They have no
-// value of nothing, which is refused.
+// The largest and the smallest element; a NaN wins. The gradient is shared evenly among equal elements; where a NaN has
+// won all elements get a NaN. They have no value of nothing, which is refused.
 Tensor amax(const Tensor& x, const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
 Tensor amax(const Tensor& x, std::span<const int> dims, const ReduceOptions& options = {},
             SourceLocation where = SourceLocation::current());
@@ -131,6 +131,10 @@ inline Tensor count_nonzero(const Tensor& x, std::initializer_list<int> dims, co
   return count_nonzero(x, std::span<const int>(dims.begin(), dims.size()), options, where);
 }
 
+// The largest and the smallest element of all: amax and amin, but where a NaN has won the gradient is shared among the
+// NaNs, as in PyTorch.
+Tensor max(const Tensor& x, const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
+Tensor min(const Tensor& x, const ReduceOptions& options = {}, SourceLocation where = SourceLocation::current());
 // The largest or the smallest element of each line along a dimension, and where it is: the first of equal ones; a NaN
 // wins. The gradient goes there. An empty dimension is refused.
 std::pair<Tensor, Tensor> max(const Tensor& x, int dim, const ReduceOptions& options = {},

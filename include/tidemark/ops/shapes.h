@@ -1,8 +1,8 @@
 // Other shapes of the same elements, parts of them, several brought together, and elements picked by an index.
 //
 // Results are row-major and complete: there are no strides, so what is not called a view below is a copy. A view shares
-// the bytes of x. Dimensions count from the end where they are negative. Where elements are only moved, every dtype is
-// taken; gradients are those of f32.
+// the bytes of x. Dimensions count from the end where they are negative. A number counts as [1], but for what cuts or
+// repeats it along a dimension. Where elements are only moved, every dtype is taken; gradients are those of f32.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ Tensor unsqueeze(const Tensor& x, int dim, SourceLocation where = SourceLocation
 
 // Elements in another order.
 //
-// Two dimensions change places.
+// Two dimensions change places; x itself where they are one.
 Tensor transpose(const Tensor& x, int a, int b, SourceLocation where = SourceLocation::current());
 // Dimension i of the result is dimension dims[i] of x; each is named once.
 Tensor permute(const Tensor& x, std::span<const int> dims, SourceLocation where = SourceLocation::current());
@@ -54,7 +54,8 @@ inline Tensor roll(const Tensor& x, std::initializer_list<std::int64_t> shifts, 
 // Parts. They are views where they are one run of bytes that begins at a multiple of 64: a part of the first dimension,
 // or of a later one where those before have size 1. Else they are copies.
 //
-// [begin, end) of one dimension; negative ends count from the end of it.
+// [begin, end) of one dimension; negative ends count from the end of it. Ends beyond it are refused, where PyTorch
+// takes what there is.
 Tensor slice(const Tensor& x, int dim, std::int64_t begin, std::int64_t end,
              SourceLocation where = SourceLocation::current());
 // Every step-th of [begin, end), the first of it included; step is at least 1.
@@ -76,7 +77,7 @@ inline std::vector<Tensor> split(const Tensor& x, std::initializer_list<std::int
 }
 std::vector<Tensor> split(const Tensor& x, std::int64_t size, int dim = 0,
                           SourceLocation where = SourceLocation::current());
-// At most `chunks` parts of one size, rounded up, the last of what is left.
+// At most `chunks` parts of one size, rounded up, the last of what is left; of an empty dimension `chunks` empty ones.
 std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, int dim = 0,
                           SourceLocation where = SourceLocation::current());
 // What is on a diagonal of the matrices that dim1 and dim2 make, as the last dimension; those two vanish. Diagonals of

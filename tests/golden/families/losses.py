@@ -71,6 +71,9 @@ def element_loss(f):
     for reduction in ["mean", "sum", "none", "batchmean"]:
         case(reduction + "_kl", F.kl_div, f.normal, unit, reduction=reduction)
         case(reduction + "_kl_log", F.kl_div, f.normal, f.normal, reduction=reduction, log_target=True)
+    for name, shape in dict(one=(1,), rows=(4, 1), columns=(1, 7), each=(4, 7)).items():
+        case("pos_weight_" + name, lambda x, target, pos_weight: F.binary_cross_entropy_with_logits(
+            x, target, pos_weight=pos_weight), f.normal, unit, inputs=dict(pos_weight=f.positive(*shape)))
 
 
 def margin_loss(f):

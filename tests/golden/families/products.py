@@ -22,6 +22,7 @@ def product(f):
     f.case("outer", lambda a, b: torch.outer(a, b), dict(a=f.normal(3), b=f.normal(4)))
     f.case("bilinear", lambda x, y, w, b: F.bilinear(x, y, w, b),
            dict(x=f.normal(4, 3), y=f.normal(4, 2), w=f.normal(3, 3, 2), b=f.normal(3)))
+    f.case("bmm", torch.bmm, dict(input=f.normal(2, 3, 4), mat2=f.normal(2, 4, 5)))
 
 
 def einsum(f):

@@ -63,6 +63,11 @@ def extremes(f):
         f.case(name + "_bad_indices", lambda x: function(x, -1)[1], {}, dict(x=bad.clone()))
         f.case("arg" + name, lambda x: getattr(x, "arg" + name)(), {}, dict(x=f.normal(3, 4)))
         f.case("arg" + name + "_dim", lambda x: getattr(x, "arg" + name)(1, True), {}, dict(x=f.normal(2, 5, 4)))
+    for name in ("max", "min"):
+        function = getattr(torch, name)
+        f.case(name + "_of_all", lambda x: function(x), dict(x=f.normal(2, 3, 4)))
+        f.case(name + "_of_all_equal", lambda x: function(x), dict(x=values([3, -1, 3], [-1, 3, 0])))
+        f.case(name + "_of_all_bad", lambda x: function(x), dict(x=bad.clone()))
 
 
 def orders(f):

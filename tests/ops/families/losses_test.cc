@@ -192,6 +192,30 @@ TEST_F(Losses, SmallOnesKeepTheirDigits) {
   }
 }
 
+// As the weight of each element that it broadcasts to.
+TEST_F(Losses, PosWeightBroadcasts) {
+  const Tensor x = normal({2, 3, 700}, 0, 1);
+  const Tensor target = uniform({2, 3, 700}, 0, 1);
+  const auto loss_of = [&](const Tensor& pos_weight) {
+    const Tensor logits = parameter(tensor(x.to_vector(), x.shape()), "logits");
+    const Tensor loss = binary_cross_entropy_with_logits(logits, target, {{}, pos_weight, kEach});
+    sum(loss).backward();
+    return std::pair(loss.to_vector(), logits.grad().to_vector());
+  };
+  for (const Shape& shape : {Shape({}), Shape({1}), Shape({1, 1, 1}), Shape({1, 1, 1, 1}), Shape({700}), Shape({3, 1}),
+                             Shape({1, 700}), Shape({2, 1, 1}), Shape({1, 3, 1}), Shape({2, 1, 700})}) {
+    const Tensor weight = uniform(shape, 0.5f, 2);
+    const Tensor whole = shape.rank() > 3 ? expand(reshape(weight, {1}), x.shape()) : expand(weight, x.shape());
+    EXPECT_EQ(loss_of(weight), loss_of(whole.detach())) << shape.to_string();
+  }
+  const Tensor logits = tensor({0.5f, -1, 2, -0.25f}, {2, 2});
+  const Tensor classes = tensor({1.f, 0, 0.5f, 1}, {2, 2});
+  const Tensor of_rows = tensor({2.f, 0.5f}, {2, 1});
+  const BinaryCrossEntropyWithLogitsOptions options{.pos_weight = of_rows, .reduction = kEach};
+  expect_close(binary_cross_entropy_with_logits(logits, classes, options).to_vector(),
+               {0.948153968f, 0.313261688f, 1.09519601f, 0.41296971f}, "rows");
+}
+
 TEST_F(Losses, LongOnesAreExact) {
   NoGrad no_grad;
   constexpr std::int64_t kMillion = std::int64_t{1} << 20;
@@ -380,6 +404,7 @@ TEST_F(Losses, DistancesOfEqualOnesHaveNoSlope) {
   const Tensor similarity = cosine_similarity(zero, full({3}, 1), {.dim = 0});
   similarity.backward();
   EXPECT_EQ(similarity.item(), 0);
+  EXPECT_EQ(cosine_similarity(full({}, 2), full({}, -3), {.dim = -1}).item(), -1) << "a number has a dimension";
   expect_close(zero.grad().to_vector(), Floats(3, 57735028.0f), "similarity of nothing");
 }
 
@@ -411,6 +436,10 @@ TEST_F(Losses, WrongCallsSayWhatIsWrong) {
        {"[binary_cross_entropy] weight [2, 4, 3]", "[4, 3]"}},
       {[&] { return binary_cross_entropy_with_logits(x, x, {.pos_weight = zeros({4})}); },
        {"x is [4, 3], pos_weight is [4]", "last dimensions"}},
+      {[&] {
+         return binary_cross_entropy_with_logits(x, x, {.pos_weight = zeros({2, 4, 3})});
+       },
+       {"x is [4, 3], pos_weight is [2, 4, 3]", "last dimensions"}},
       {[&] { return binary_cross_entropy_with_logits(x, x, {.pos_weight = trained}); },
        {"pos_weight takes no gradient"}},
       {[&] {

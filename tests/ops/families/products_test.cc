@@ -122,6 +122,18 @@ TEST_F(Products, VectorsVanish) {
   EXPECT_EQ(outer(tensor({1.f, 2}, {2}), tensor({3.f, 4, 5}, {3})).to_vector(), Floats({3, 4, 5, 6, 8, 10}));
 }
 
+TEST_F(Products, BatchesOfMatrices) {
+  const Tensor a = parameter(tensor({1.f, 2, 3, 4}, {2, 1, 2}), "a");
+  const Tensor b = parameter(tensor({1.f, 2, 3, 4, 5, 6, 7, 8}, {2, 2, 2}), "b");
+  const Tensor y = bmm(a, b);
+  EXPECT_EQ(y.shape(), Shape({2, 1, 2}));
+  EXPECT_EQ(y.to_vector(), Floats({7, 10, 43, 50}));
+  sum(y).backward();
+  EXPECT_EQ(a.grad().to_vector(), Floats({3, 7, 11, 15}));
+  EXPECT_EQ(b.grad().to_vector(), Floats({1, 1, 2, 2, 3, 3, 4, 4}));
+  EXPECT_EQ(bmm(zeros({0, 2, 3}), zeros({0, 3, 4})).shape(), Shape({0, 2, 4}));
+}
+
 TEST_F(Products, LongSumsAreExact) {
   constexpr std::int64_t kCount = std::int64_t{1} << 20;
   const double expected = double{0.7f} * kCount;
@@ -191,6 +203,18 @@ TEST_F(Products, WrongCallsSayWhatIsWrong) {
          (void)matmul(x, zeros({3, 2}, i32));
        },
        {"[matmul]", "must be f32"}},
+      {[&] {
+         (void)bmm(x, zeros({2, 3, 1}));
+       },
+       {"[bmm] a is [2, 3], b is [2, 3, 1]", "[N, M, K]"}},
+      {[&] {
+         (void)bmm(zeros({1, 2, 3}), zeros({2, 3, 4}));
+       },
+       {"[bmm] a is [1, 2, 3], b is [2, 3, 4]"}},
+      {[&] {
+         (void)bmm(zeros({2, 2, 3}), zeros({2, 2, 3}));
+       },
+       {"[bmm] a is [2, 2, 3], b is [2, 2, 3]"}},
       {[&] { (void)dot(zeros({3}), zeros({4})); }, {"[dot]", "[3]", "[4]"}},
       {[&] { (void)outer(x, zeros({4})); }, {"[outer]", "vectors"}},
       {[&] {

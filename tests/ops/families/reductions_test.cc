@@ -178,6 +178,73 @@ TEST_F(Reductions, DimensionsStayOrVanish) {
   EXPECT_EQ(softmax(number).item(), 1);
 }
 
+// As PyTorch: a number has dimension 0, or -1.
+TEST_F(Reductions, NumbersHaveADimension) {
+  using Along = std::function<Tensor(const Tensor&, int)>;
+  const std::pair<const char*, Along> all_of_them[] = {
+      {"sum", [](const Tensor& x, int dim) { return sum(x, {dim}); }},
+      {"mean", [](const Tensor& x, int dim) { return mean(x, {dim}); }},
+      {"amax", [](const Tensor& x, int dim) { return amax(x, {dim}); }},
+      {"amin", [](const Tensor& x, int dim) { return amin(x, {dim}); }},
+      {"logsumexp", [](const Tensor& x, int dim) { return logsumexp(x, {dim}); }},
+      {"norm", [](const Tensor& x, int dim) { return norm(x, {dim}); }},
+      {"prod", [](const Tensor& x, int dim) { return prod(x, {dim}); }},
+      {"max", [](const Tensor& x, int dim) { return max(x, dim).first; }},
+      {"min", [](const Tensor& x, int dim) { return min(x, dim).first; }},
+      {"cumsum", [](const Tensor& x, int dim) { return cumsum(x, dim); }},
+      {"cumprod", [](const Tensor& x, int dim) { return cumprod(x, dim); }},
+      {"sort", [](const Tensor& x, int dim) { return sort(x, dim).first; }},
+      {"topk", [](const Tensor& x, int dim) { return topk(x, 1, dim).first; }}};
+  for (const int dim : {0, -1}) {
+    for (const auto& [name, along] : all_of_them) {
+      const Tensor x = parameter(tensor({2.5f}, {}), "x");
+      const Tensor y = along(x, dim);
+      EXPECT_EQ(y.shape(), Shape()) << name;
+      EXPECT_EQ(y.item(), 2.5f) << name;
+      y.backward();
+      EXPECT_EQ(x.grad().item(), 1) << name;
+    }
+    const Tensor x = tensor({2.5f}, {});
+    EXPECT_EQ(sum(x, {dim}, {.keepdim = true}).shape(), Shape());
+    EXPECT_TRUE(std::isnan(var(x, {dim}).item()));
+    EXPECT_TRUE(std::isnan(std(x, {dim}).item()));
+    EXPECT_EQ(std(x, {dim}, {.correction = 0}).item(), 0);
+    EXPECT_EQ(count_nonzero(x, {dim}).item<std::int32_t>(), 1);
+    EXPECT_EQ(any(x, {dim}).item<std::int32_t>(), 1);
+    EXPECT_EQ(all(x, {dim}).item<std::int32_t>(), 1);
+    EXPECT_EQ(topk(x, 1, dim).second.item<std::int32_t>(), 0);
+    EXPECT_EQ(argmax(x, dim).item<std::int32_t>(), 0);
+    EXPECT_EQ(softmax(x, dim).item(), 1);
+  }
+}
+
+// Evenly among equal elements, as PyTorch; where there are NaNs, max and min share among them.
+TEST_F(Reductions, ExtremesShareTheirGradients) {
+  const auto gradient_of = [](const Floats& values, const std::function<Tensor(const Tensor&)>& f) {
+    const Tensor x = parameter(tensor(values, {static_cast<std::int64_t>(values.size())}), "x");
+    affine(f(x), 6, 0).backward();
+    return x.grad().to_vector();
+  };
+  const auto max_of = [](const Tensor& x) { return max(x); };
+  const auto min_of = [](const Tensor& x) { return min(x); };
+  const auto amax_of = [](const Tensor& x) { return amax(x); };
+  const Floats ties = {1, 3, 3, 2, 3};
+  EXPECT_EQ(gradient_of(ties, max_of), (Floats{0, 2, 2, 0, 2}));
+  EXPECT_EQ(gradient_of(ties, amax_of), (Floats{0, 2, 2, 0, 2}));
+  EXPECT_EQ(gradient_of(ties, min_of), (Floats{6, 0, 0, 0, 0}));
+  const Floats bad = {kNan, 1, kNan, 5};
+  EXPECT_EQ(gradient_of(bad, max_of), (Floats{3, 0, 3, 0}));
+  EXPECT_EQ(gradient_of(bad, min_of), (Floats{3, 0, 3, 0}));
+  for (const float g : gradient_of(bad, amax_of)) EXPECT_TRUE(std::isnan(g));
+  Floats values(100000, 1.0f);
+  values[3] = values[99999] = kNan;
+  const Floats gradient = gradient_of(values, max_of);
+  for (std::size_t i = 0; i < gradient.size(); ++i) EXPECT_EQ(gradient[i], i == 3 || i == 99999 ? 3.0f : 0.0f) << i;
+  EXPECT_TRUE(std::isnan(min(tensor(values, {100000})).item()));
+  EXPECT_EQ(max(tensor({4, 1, 3.f, 2}, {2, 2})).item(), 4);
+  EXPECT_EQ(min(zeros({2, 3}), {.keepdim = true}).shape(), Shape({1, 1}));
+}
+
 // The order that sort() promises, written down once more.
 bool before(float a, float b, bool descending) {
   const auto rank = [](float v) { return std::isnan(v) ? std::pair(1, 0.0f) : std::pair(0, v); };
@@ -346,6 +413,14 @@ TEST_F(Reductions, WrongCallsSayWhatIsWrong) {
       {[&] { (void)var(x, {.correction = kInf}); }, {"[var] correction", "finite"}},
       {[&] { (void)amax(nothing, {1}); }, {"[amax] x is [2, 0]", "empty", "reductions_test.cc:"}},
       {[&] { (void)max(nothing, 1); }, {"[max] x is [2, 0]", "empty"}},
+      {[&] { (void)max(nothing); }, {"[max_of_all] x is [2, 0]", "empty", "reductions_test.cc:"}},
+      {[&] { (void)min(zeros({3}, i32)); }, {"[min_of_all] x is [3] i32", "f32"}},
+      {[&] { (void)sum(zeros({}), {1}); }, {"[sum] x is []", "dimension 1 does not exist"}},
+      {[&] {
+         (void)amin(zeros({}), {0, -1});
+       },
+       {"[amin] x is []", "named twice"}},
+      {[&] { (void)topk(zeros({}), 2, 0); }, {"[topk] x is []", "k is 2"}},
       {[&] { (void)argmin(nothing); }, {"[argmin] x is [2, 0]", "empty"}},
       {[&] { (void)max(x, 2); }, {"[max] x is [2, 3]", "dimension 2"}},
       {[&] { (void)sort(x, -3); }, {"[sort] x is [2, 3]", "dimension -3"}},

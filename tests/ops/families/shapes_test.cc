@@ -165,8 +165,42 @@ TEST_F(Shapes, NegativeDimensionsAndEdges) {
   for (const Tensor& part : chunk(zeros({7}), 4)) sizes.push_back(part.size(0));
   EXPECT_EQ(sizes, Integers({2, 2, 2, 1}));
   EXPECT_EQ(chunk(zeros({5}), 4).size(), 3u) << "parts are of equal size, so that there are fewer";
+  EXPECT_EQ(chunk(zeros({0, 2}), 3).size(), 3u);
+  for (const Tensor& part : chunk(zeros({2, 0}), 4, -1)) EXPECT_EQ(part.shape(), Shape({2, 0}));
+  EXPECT_TRUE(transpose(x, 1, -2).same(x));
   EXPECT_EQ(split(zeros({0, 2}), 3).size(), 1u);
   EXPECT_TRUE(unbind(zeros({0, 2})).empty());
+}
+
+// As PyTorch: a number has dimension 0, or -1, and goes with [1].
+TEST_F(Shapes, NumbersHaveADimension) {
+  const Tensor zero = tensor({0}, {});
+  const Tensor zeros_of_three = zeros({3}, i32);
+  for (const int dim : {0, -1}) {
+    const Tensor x = parameter(tensor({2.5f}, {}), "x");
+    EXPECT_TRUE(squeeze(x, dim).same(x));
+    EXPECT_TRUE(transpose(x, dim, 0).same(x));
+    EXPECT_EQ(flip(x, {dim}).shape(), Shape());
+    EXPECT_EQ(flip(x, {dim}).item(), 2.5f);
+    EXPECT_EQ(gather(x, dim, zero).shape(), Shape());
+    EXPECT_EQ(gather(x, dim, zero).item(), 2.5f);
+    EXPECT_EQ(gather(tensor({7.f, 8}, {2}), dim, tensor({1}, {})).item(), 8);
+    EXPECT_EQ(scatter(x, dim, zero, full({}, 1)).item(), 1);
+    EXPECT_EQ(index_select(x, dim, tensor({0}, {1})).shape(), Shape());
+    EXPECT_EQ(index_select(x, dim, tensor({0}, {1})).item(), 2.5f);
+    EXPECT_EQ(index_add(x, dim, zeros_of_three, full({3}, 1)).item(), 5.5f);
+    const Tensor src = parameter(full({3}, 1), "src");
+    const Tensor added = scatter_add(x, dim, zeros_of_three, src);
+    EXPECT_EQ(added.shape(), Shape());
+    EXPECT_EQ(added.item(), 5.5f);
+    added.backward();
+    EXPECT_EQ(x.grad().item(), 1);
+    EXPECT_EQ(src.grad().to_vector(), Floats(3, 1.0f));
+    const Tensor three = gather(x, dim, zeros_of_three);
+    EXPECT_EQ(three.to_vector(), Floats(3, 2.5f));
+    sum(three).backward();
+    EXPECT_EQ(x.grad().item(), 4) << "1 from before";
+  }
 }
 
 TEST_F(Shapes, ViewsHaveNoBytesOfTheirOwn) {
@@ -262,6 +296,7 @@ TEST_F(Shapes, Leaves) {
 
 TEST_F(Shapes, WrongCallsSayWhatIsWrong) {
   const Tensor x = zeros({2, 3});
+  const Tensor number = zeros({});
   const Tensor index = tensor({0, 1, 3, 0}, {2, 2});
   struct Case {
     std::function<void()> call;
@@ -277,6 +312,20 @@ TEST_F(Shapes, WrongCallsSayWhatIsWrong) {
        },
        {"[permute]", "dims [0, 1, 2]"}},
       {[&] { (void)squeeze(x, 2); }, {"[squeeze]", "[2, 3]", "no dimension 2"}},
+      {[&] { (void)squeeze(number, 1); }, {"[squeeze] x is []", "no dimension 1"}},
+      {[&] { (void)transpose(x, 2, 2); }, {"[transpose] x is [2, 3]", "dimensions 2 and 2"}},
+      {[&] { (void)transpose(number, 0, 1); }, {"[transpose] x is []", "dimensions 0 and 1"}},
+      {[&] { (void)slice(number, 0, 0, 1); }, {"[slice] x is []", "dimension 0"}},
+      {[&] { (void)narrow(number, 0, 0, 1); }, {"[narrow] x is a number", "must have a dimension"}},
+      {[&] { (void)chunk(number, 1); }, {"[chunk] x is a number", "must have a dimension"}},
+      {[&] { (void)roll(number, {1}, {0}); }, {"[roll] x is []", "no dimension 0"}},
+      {[&] {
+         (void)concat({number, number}, 0);
+       },
+       {"[concat] part 0 is []", "no dimension 0"}},
+      {[&] { (void)index_select(number, 0, zeros({2}, i32)); }, {"[index_select] x is []", "one entry"}},
+      {[&] { (void)gather(number, 1, zeros({1}, i32)); }, {"[gather] x is []", "no dimension 1"}},
+      {[&] { (void)slice(x, 1, 0, 4); }, {"[slice] x is [2, 3]", "no range [0, 4) in dimension 1"}},
       {[&] { (void)unsqueeze(x, 4); }, {"[unsqueeze]", "dimension 4"}},
       {[&] { (void)slice(x, 1, 0, 2, 0); }, {"[slice]", "step is 0"}},
       {[&] { (void)narrow(x, 1, 2, 2); }, {"[narrow]", "[2, 3]", "2 elements from 2"}},
