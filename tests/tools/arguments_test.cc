@@ -14,6 +14,7 @@ namespace tidemark::tools {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -89,10 +90,12 @@ TEST_F(ArgumentsTest, TheChosenEntryMustHaveWhatIsGiven) {
 }
 
 TEST_F(ArgumentsTest, HelpHasTheDefaultsOfEveryEntry) {
-  EXPECT_THAT(app_.help(), AllOf(HasSubstr("--color {red,green}=red "), HasSubstr("--count N=3 "),
-                                 HasSubstr("--most N=7 "), HasSubstr("Animals:\n  --legs N "),
-                                 HasSubstr("cat: under it [4]\n"), HasSubstr("cat: of its run [0.5]\n"),
-                                 HasSubstr("fish: in water [0.25]\n"), HasSubstr("fish: hides\n")));
+  // CLI11 2.5 writes a default as " [3]", and older ones as "=3".
+  EXPECT_THAT(app_.help(),
+              AllOf(ContainsRegex("--color .red,green.( \\[red\\]|=red) "), ContainsRegex("--count N( \\[3\\]|=3) "),
+                    ContainsRegex("--most N( \\[7\\]|=7) "), HasSubstr("Animals:\n  --legs N "),
+                    HasSubstr("cat: under it [4]\n"), HasSubstr("cat: of its run [0.5]\n"),
+                    HasSubstr("fish: in water [0.25]\n"), HasSubstr("fish: hides\n")));
 }
 
 TEST(GraphBudgetTest, IsBytesOrAPartOfThePeak) {
