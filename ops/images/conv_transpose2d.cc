@@ -171,7 +171,7 @@ struct ConvTranspose2d {
         sample("odd", {1, 3, 4, 5}, {3, 4, 3, 2}, {.stride = {2, 3}, .padding = {1, 0}, .output_padding = {1, 2}}),
         sample("dilation", {2, 4, 3, 3}, {4, 3, 3, 3}, {.padding = {1, 1}, .dilation = {2, 2}}),
         sample("more than stride", {1, 3, 3, 4}, {3, 2, 2, 3},
-               {.padding = {1, 2}, .output_padding = {1, 3}, .dilation = {2, 4}}),
+               {.padding = {1, 2}, .output_padding = {1, 2}, .dilation = {2, 4}}),
         sample("groups", {1, 6, 4, 4}, {6, 2, 3, 3}, {.stride = {2, 2}, .padding = {1, 1}, .groups = 3}),
     };
   }
@@ -202,7 +202,7 @@ struct ConvTranspose2d {
       const int more = options.output_padding[d];
       prep.require(stride >= 1 && dilation >= 1 && padding >= 0,
                    "stride and dilation must be at least 1 and padding at least 0");
-      prep.require(more >= 0 && more < std::max(stride, dilation),
+      prep.require(more >= 0 && more < std::max(stride, dilation) && (more < stride || more - padding < stride),
                    "output_padding is " + std::to_string(more) + "; it must be smaller than stride or dilation");
       const std::int64_t reach = (w[dim] - 1) * dilation + 1;
       size[d] = (x[dim] - 1) * stride - 2 * std::int64_t{padding} + reach + more;
