@@ -9,12 +9,14 @@ void Account::end_step(std::int64_t step, const memory::Arena& arena) {
   current_.planned = current_.ops > 0 && unplanned_ops_ == 0;
   current_.peak_bytes = arena.ledger().step_peak();
   current_.reserved_bytes = arena.step_reserved_peak();
+  current_.live_curve = arena.ledger().step_curve();
   const Clock::time_point now = Clock::now();
   current_.seconds = std::chrono::duration<double>(now - step_start_).count();
   step_start_ = now;
   if (current_.planned) {
     ++planned_steps_;
     last_plans_ = plans_;
+    last_work_ = work_;
   }
   ++steps_;
   recomputed_ops_ += current_.recomputed_ops;
@@ -33,7 +35,8 @@ void Account::follow_step(const memory::Arena& arena) {
   last_.reserved_bytes = std::max(last_.reserved_bytes, arena.step_reserved_peak());
   recomputed_ops_ += current_.recomputed_ops;
   if (last_.planned) {
-    last_plans_.cost += plans_.cost;
+    last_work_.once += work_.once;
+    last_work_.again += work_.again;
     last_plans_.base_cost += plans_.base_cost;
     last_plans_.lower_bound += plans_.lower_bound;
     last_.planned = unplanned_ops_ == 0;
@@ -45,6 +48,7 @@ void Account::follow_step(const memory::Arena& arena) {
 void Account::abandon_step() {
   current_ = {};
   plans_ = {};
+  work_ = {};
   unplanned_ops_ = 0;
 }
 
@@ -54,9 +58,10 @@ void Account::fill(Report& report) const {
   report.planned_steps = planned_steps_;
   report.last_step = last_;
   report.recomputed_ops = recomputed_ops_ + current_.recomputed_ops;
-  if (last_plans_.base_cost > 0) {
-    report.plan_cost = last_plans_.cost / last_plans_.base_cost - 1;
-    report.plan_bound = last_plans_.lower_bound / last_plans_.base_cost - 1;
+  if (last_plans_.base_cost > 0 && last_work_.once > 0) {
+    report.plan_cost = last_work_.again / last_work_.once;
+    // Sums of the same costs in another order may differ in the last digits.
+    report.plan_bound = std::min(last_plans_.lower_bound / last_plans_.base_cost - 1, report.plan_cost);
   }
 }
 

@@ -23,8 +23,9 @@ constexpr std::int64_t kNowhere = -1;
 
 }  // namespace
 
-Advisor::Advisor(const Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed)
-    : graph_(graph), signatures_(signatures), limited_(limited), seed_(seed), known_(limited, seed) {}
+Advisor::Advisor(const Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed,
+                 TimelineRecorder& timeline)
+    : graph_(graph), signatures_(signatures), limited_(limited), seed_(seed), known_(limited, seed, timeline) {}
 
 Advisor::~Advisor() = default;
 
@@ -126,7 +127,6 @@ void Advisor::follow(KnownStep& known, const Plan& plan, std::int64_t shift, std
   plan_end_ = static_cast<OpId>(known.signatures.size());
   cursor_ = 0;
   mistaken_ = false;
-  costs_.cost += plan.cost;
   costs_.base_cost += plan.base_cost;
   costs_.lower_bound += std::max(plan.lower_bound, plan.base_cost);
 }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "autograd/known_steps.h"
+#include "autograd/timeline_recorder.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::detail {
@@ -45,8 +46,8 @@ class Advisor {
 
   // `graph` and `signatures` (one an op) grow as the program records; they are read from begin() to end().
   // `limited`: memory may run out, so that values have to be discarded.
-  Advisor(const scheduler::Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited,
-          std::uint64_t seed);
+  Advisor(const scheduler::Graph& graph, const std::vector<std::uint64_t>& signatures, bool limited, std::uint64_t seed,
+          TimelineRecorder& timeline);
   ~Advisor();
   Advisor(const Advisor&) = delete;
   Advisor& operator=(const Advisor&) = delete;
@@ -90,7 +91,6 @@ class Advisor {
 
   // Of the plans that this step has followed.
   struct Costs {
-    double cost = 0;
     double base_cost = 0;
     double lower_bound = 0;
   };

@@ -26,12 +26,12 @@ Engine::Engine(Session& session, const SessionOptions& options)
       options_(options),
       binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
       machine_(binding_.threads()),
-      storages_(options.budget, options.dry_run),
+      storages_(options.budget, options.dry_run, timeline_),
       lifetimes_(this, tape_, storages_),
       prepared_(machine_),
-      recorder_(tape_, storages_, lifetimes_, prepared_, machine_),
-      advisor_(tape_.graph, tape_.signatures, options.budget.has_value(), options.seed),
-      replay_(tape_, storages_, machine_, account_, options.verify_replay),
+      recorder_(tape_, storages_, lifetimes_, prepared_, machine_, options_.costs),
+      advisor_(tape_.graph, tape_.signatures, options.budget.has_value(), options.seed, timeline_),
+      replay_(tape_, storages_, machine_, account_, timeline_, options.verify_replay),
       keys_{options.seed} {
   options_.threads = machine_.threads();
 }
@@ -223,6 +223,28 @@ bool Engine::made_by_pass(const Handle* grad) const {
   return producer != kNone && tape_.nodes[producer].op >= pass_->first;
 }
 
+void Engine::hint(const Handle* handle, Node::Hint hint) {
+  if (!handle->computed(lifetimes_.generation())) return;
+  NodeId id = tape_.values[handle->value].producer;
+  while (id != kNone && tape_.nodes[id].op == kNone) {  // a view
+    const Node& view = tape_.nodes[id];
+    id = tape_.values[view.inputs[static_cast<std::size_t>(*view.prepared->view_of)]].producer;
+  }
+  if (id == kNone) return;
+  constexpr double kWeight = 64;
+  Node& node = tape_.nodes[id];
+  node.hint = hint;
+  tape_.graph.ops[node.op].cost = node.seconds * (hint == Node::Hint::kKeep ? kWeight : 1 / kWeight);
+  tape_.hinted = true;
+  // The next op's signature tells a step with these hints from one without.
+  tape_.hints = tape_.hints * 31 + static_cast<std::uint64_t>(node.op) * 4 + static_cast<std::uint64_t>(hint);
+}
+
+void Engine::start_timeline() {
+  timeline_.start(options_.budget);
+  storages_.tell_all();
+}
+
 // --- running
 
 void Engine::run_recorded() {
@@ -295,7 +317,7 @@ void Engine::enter_inputs() {
 
 void Engine::finish_first_run(OpId op, bool planned) {
   tape_.executed = op + 1;
-  account_.first_run(planned);
+  account_.first_run(planned, tape_.nodes[tape_.op_nodes[op]].seconds);
   const scheduler::Op& done = tape_.graph.ops[op];
   for (BufferId buffer : done.writes) {
     const StorageId id = tape_.buffer_storage[buffer];
@@ -335,6 +357,7 @@ void Engine::let_go() {
     for (StorageId id : gone) {
       carry_out(advisor_.release(storages_[id].buffer).steps, 0);
       storages_.drop(id);
+      tape_.history.push_back({scheduler::Step::Kind::kDrop, storages_[id].buffer});
       advisor_.gone(storages_[id].buffer);
     }
     collect();
@@ -351,6 +374,7 @@ bool Engine::start_over() {
   const auto inputs = advisor_.plan_again(kept_buffers(tape_.graph), ran_for_good);
   if (!inputs) return false;
   ++started_over_;
+  tape_.history.clear();
   std::vector<Storages::Target> targets;
   std::vector<bool> stays(tape_.buffer_storage.size(), false);
   for (const scheduler::Placement& input : *inputs) {

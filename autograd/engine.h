@@ -8,6 +8,7 @@
 //   step_end.cc where a step ends, and what outlives it
 //   leaves.cc   values that the program makes itself: leaves, parameters, batches; reading and writing
 //   report.cc   what happened, and what is refused, in words and numbers
+//   explain.cc  the fate of each value of a step, and why
 #pragma once
 
 #include <unistd.h>
@@ -37,6 +38,7 @@
 #include "autograd/replay.h"
 #include "autograd/storages.h"
 #include "autograd/tape.h"
+#include "autograd/timeline_recorder.h"
 #include "compute/machine.h"
 #include "compute/threads.h"
 #include "tidemark/op.h"
@@ -140,9 +142,16 @@ class Engine {
   // For destructors: the loader goes, and the batch that it leaves behind belongs to the program.
   void free_slots(Handle* front, StorageId back) noexcept;
 
+  void start_timeline();
+  TimelineRecorder& timeline() { return timeline_; }
+  // What made the value is taken to cost more, or less, than it does.
+  void hint(const Handle* handle, Node::Hint hint);
+
+  // --- explain.cc
+  Explanation explanation(int offers) const;
+
   // --- report.cc
   Report report() const;
-  std::string explain() const;
   // Of the step under way, or of the last one where nothing is recorded yet; ops are named with the user's line.
   scheduler::Graph graph() const;
 
@@ -268,6 +277,7 @@ class Engine {
   compute::ThreadBinding binding_;
   compute::Machine machine_;
 
+  TimelineRecorder timeline_;
   Tape tape_;
   Tape last_tape_;  // of the last step, for explain() and graph()
   Storages storages_;

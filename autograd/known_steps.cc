@@ -151,6 +151,7 @@ std::optional<Plan> KnownSteps::make_plan(const Graph& graph, std::int64_t room,
   }
   ++planning_.plans;
   planning_.seconds += std::chrono::duration<double>(Clock::now() - began).count();
+  if (timeline_.on()) timeline_.span(Timeline::Track::kPlanning, graph.name, {}, began, 0, 0);
   answers_.push_front({question, plan});
   if (answers_.size() > kAnswers) answers_.pop_back();
   return plan;

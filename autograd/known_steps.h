@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "autograd/timeline_recorder.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::detail {
@@ -51,7 +52,8 @@ class KnownSteps {
   };
 
   // `limited`: memory may run out, so that values have to be discarded.
-  KnownSteps(bool limited, std::uint64_t seed) : limited_(limited), seed_(seed) {}
+  KnownSteps(bool limited, std::uint64_t seed, TimelineRecorder& timeline)
+      : limited_(limited), seed_(seed), timeline_(timeline) {}
 
   // Steps whose first op is this one, the likeliest first.
   std::vector<KnownStep*> beginning_with(std::uint64_t signature);
@@ -76,6 +78,7 @@ class KnownSteps {
 
   bool limited_;
   std::uint64_t seed_;
+  TimelineRecorder& timeline_;
   std::list<KnownStep> steps_;         // most recently used first
   std::vector<std::int64_t> history_;  // ids of the last steps
   std::int64_t next_id_ = 0;

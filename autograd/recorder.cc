@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/extents.h"
@@ -12,12 +13,6 @@ namespace tidemark::detail {
 namespace {
 
 using core::Extents;
-
-// Rates that turn work into seconds. Only their ratio and order of magnitude matter: they weigh recomputing a
-// convolution against recomputing an activation function. Constants, so that plans do not depend on the day's load.
-constexpr double kFlopsPerThread = 50e9;
-constexpr double kBytesPerSecond = 20e9;
-constexpr double kCallSeconds = 3e-6;
 
 template <class List, class Item>
 void add_unique(List& list, const Item& item) {
@@ -134,11 +129,11 @@ NodeId Recorder::append(Node node, scheduler::Phase phase, std::int64_t scratch,
   scheduler::Op op;
   op.name = op_name(node);
   op.phase = phase_.value_or(phase);
-  op.cost = kCallSeconds + std::max(work.flops / (kFlopsPerThread * machine_.threads()), work.bytes / kBytesPerSecond);
   op.scratch = Extents::round_up(scratch);
 
   Signature signature;
   signature.add(static_cast<int>(node.kind));
+  signature.add(std::exchange(tape_.hints, 0));
   signature.add(std::string_view(op.name));
   signature.add(attributes);
   const auto wire = [&](ValueId id, std::vector<BufferId>& list) {
@@ -186,6 +181,12 @@ NodeId Recorder::append(Node node, scheduler::Phase phase, std::int64_t scratch,
     storages_[tape_.values[node.outputs[i]].storage].key = hash + i;
   }
 
+  const auto measured = costs_.measured.find(hash);
+  node.seconds = measured != costs_.measured.end()
+                     ? measured->second
+                     : costs_.seconds_per_call + std::max(costs_.seconds_per_flop / machine_.threads() * work.flops,
+                                                          costs_.seconds_per_byte * work.bytes);
+  op.cost = node.seconds;
   node.op = op_id;
   tape_.graph.ops.push_back(std::move(op));
   tape_.op_nodes.push_back(node_id);

@@ -14,6 +14,7 @@
 #include "autograd/storages.h"
 #include "autograd/tape.h"
 #include "compute/machine.h"
+#include "tidemark/costs.h"
 
 namespace tidemark::detail {
 
@@ -29,8 +30,14 @@ class Recorder {
  public:
   using Overwrites = std::span<const std::pair<ValueId, ValueId>>;  // {read, output}: may take the other's place
 
-  Recorder(Tape& tape, Storages& storages, Lifetimes& lifetimes, PreparedOps& prepared, compute::Machine& machine)
-      : tape_(tape), storages_(storages), lifetimes_(lifetimes), prepared_(prepared), machine_(machine) {}
+  Recorder(Tape& tape, Storages& storages, Lifetimes& lifetimes, PreparedOps& prepared, compute::Machine& machine,
+           const Costs& costs)
+      : tape_(tape),
+        storages_(storages),
+        lifetimes_(lifetimes),
+        prepared_(prepared),
+        machine_(machine),
+        costs_(costs) {}
 
   // Ops recorded from here on are of this phase, whatever records them.
   void set_phase(std::optional<scheduler::Phase> phase) { phase_ = phase; }
@@ -67,6 +74,7 @@ class Recorder {
   Lifetimes& lifetimes_;
   PreparedOps& prepared_;
   compute::Machine& machine_;
+  const Costs& costs_;
   std::optional<scheduler::Phase> phase_;
 };
 

@@ -39,9 +39,10 @@ void Replay::run(std::span<const Step> steps, std::int64_t shift, const Unread& 
     switch (step.kind) {
       case Step::Kind::kDrop:
         storages_.drop(tape_.buffer_storage[step.id]);
+        tape_.history.push_back({Step::Kind::kDrop, step.id});
         break;
       case Step::Kind::kMove:
-        if (const StorageId id = storage_of(step.id, unread); id != kNone) storages_.move(id, step.offset + shift);
+        if (const StorageId id = storage_of(step.id, unread); id != kNone) move(step, shift, id);
         break;
       case Step::Kind::kRun:
         run_op(step, shift);
@@ -50,18 +51,51 @@ void Replay::run(std::span<const Step> steps, std::int64_t shift, const Unread& 
   }
 }
 
+void Replay::move(const Step& step, std::int64_t shift, StorageId storage) {
+  const auto began = Clock::now();
+  storages_.move(storage, step.offset + shift);
+  if (!timeline_.on()) return;
+  const Storage& moved = storages_[storage];
+  timeline_.span(Timeline::Track::kMove, moved.name, moved.where, began, moved.bytes, 0);
+}
+
+// A span of the timeline for what has just run.
+void Replay::note_run(const Node& node, const scheduler::Op& op, Clock::time_point began) {
+  if (node.kind == Node::Kind::kHold || node.kind == Node::Kind::kLeaf) return;
+  Timeline::Track track = Timeline::Track::kForward;
+  if (node.ran) {
+    track = Timeline::Track::kRecompute;
+  } else if (op.phase == scheduler::Phase::kUpdate) {
+    track = Timeline::Track::kOptimizer;
+  } else if (node.kind == Node::Kind::kReorder) {
+    track = Timeline::Track::kReorder;
+  } else if (op.phase == scheduler::Phase::kBackward) {
+    track = Timeline::Track::kBackward;
+  }
+  timeline_.span(track, op.name, node.where, began, 0, tape_.signatures[node.op]);
+}
+
 void Replay::run_op(const Step& step, std::int64_t shift) {
   Node& node = tape_.nodes[tape_.op_nodes[step.id]];
   const scheduler::Op& op = tape_.graph.ops[step.id];
   if (node.ran && op.once) return;  // a step that starts over: what it did is still there
-  const auto began = node.ran ? Clock::now() : Clock::time_point();
+  const auto began = node.ran || timeline_.on() ? Clock::now() : Clock::time_point();
+  if (timeline_.on()) {
+    for (ValueId id : node.outputs) {
+      const Value& value = tape_.values[id];
+      timeline_.describe(storages_[value.storage].sequence, op.name, node.where, value.meta.shape.to_string());
+    }
+  }
 
   // Operands first: an output may take an operand's place.
   std::vector<Buf> reads;
   if (storages_.has_bytes()) {
     for (ValueId id : node.reads) reads.push_back(buf(id));
   }
-  for (const auto& [read, write] : step.overwrites) storages_.drop(tape_.buffer_storage[read]);
+  for (const auto& [read, write] : step.overwrites) {
+    storages_.drop(tape_.buffer_storage[read]);
+    tape_.history.push_back({Step::Kind::kDrop, read});
+  }
   std::vector<bool> valid;
   for (ValueId id : node.outputs) valid.push_back(storages_[tape_.values[id].storage].resident());
   const scheduler::Placement* scratch_place = nullptr;
@@ -69,7 +103,7 @@ void Replay::run_op(const Step& step, std::int64_t shift) {
   for (const scheduler::Placement& place : step.places) {
     if (place.buffer == scheduler::kScratch) {
       scratch_place = &place;
-      scratch = storages_.take_scratch(place.offset + shift, op.scratch);
+      scratch = storages_.take_scratch(place.offset + shift, op.scratch, op.name, node.where);
     } else if (!storages_[tape_.buffer_storage[place.buffer]].resident()) {
       storages_.place(tape_.buffer_storage[place.buffer], place.offset + shift);
     }
@@ -93,9 +127,11 @@ void Replay::run_op(const Step& step, std::int64_t shift) {
   }
   if (scratch_place != nullptr) storages_.give_scratch(scratch_place->offset + shift);
   if (verify_ && storages_.has_bytes()) verify(node);
+  tape_.history.push_back({Step::Kind::kRun, step.id});
+  if (timeline_.on()) note_run(node, op, began);
   if (node.ran) {
     ++node.replays;
-    account_.recomputed(std::chrono::duration<double>(Clock::now() - began).count());
+    account_.recomputed(std::chrono::duration<double>(Clock::now() - began).count(), node.seconds);
   }
   node.ran = true;
 }

@@ -11,6 +11,7 @@
 #include "autograd/account.h"
 #include "autograd/storages.h"
 #include "autograd/tape.h"
+#include "autograd/timeline_recorder.h"
 #include "compute/machine.h"
 #include "tidemark/scheduler.h"
 
@@ -18,8 +19,9 @@ namespace tidemark::detail {
 
 class Replay {
  public:
-  Replay(Tape& tape, Storages& storages, compute::Machine& machine, Account& account, bool verify)
-      : tape_(tape), storages_(storages), machine_(machine), account_(account), verify_(verify) {}
+  Replay(Tape& tape, Storages& storages, compute::Machine& machine, Account& account, TimelineRecorder& timeline,
+         bool verify)
+      : tape_(tape), storages_(storages), machine_(machine), account_(account), timeline_(timeline), verify_(verify) {}
 
   // The storage of a buffer that is not on the tape yet; kNone: it is gone.
   using Unread = std::function<StorageId(BufferId)>;
@@ -36,12 +38,15 @@ class Replay {
   void run_op(const scheduler::Step& step, std::int64_t shift);
   void run_kernel(const Node& node, std::span<const Buf> reads, std::span<const Buf> outputs, std::byte* scratch);
   void verify(const Node& node);
+  void move(const scheduler::Step& step, std::int64_t shift, StorageId storage);
+  void note_run(const Node& node, const scheduler::Op& op, TimelineRecorder::Clock::time_point began);
   Buf buf(ValueId value);
 
   Tape& tape_;
   Storages& storages_;
   compute::Machine& machine_;
   Account& account_;
+  TimelineRecorder& timeline_;
   bool verify_;
   std::string_view running_;
 };

@@ -153,6 +153,7 @@ Report Engine::report() const {
   for (int c = 0; c < kCategories; ++c) {
     report.live_by_category[c] = ledger.live(static_cast<Category>(c));
     report.peak_by_category[c] = ledger.peak_by_category()[static_cast<std::size_t>(c)];
+    report.most_by_category[c] = ledger.most(static_cast<Category>(c));
   }
   report.primitives = machine_.kernels_made();
   account_.fill(report);
@@ -167,36 +168,6 @@ Report Engine::report() const {
     if (report.waiting_nodes++ == 0) report.waiting_since = to_string(tape_.nodes[n].where);
   }
   return report;
-}
-
-std::string Engine::explain() const {
-  const Tape& tape = tape_.empty() ? last_tape_ : tape_;
-  std::string text;
-  const auto line = [&](const std::string& name, const std::string& shape, const std::string& where,
-                        const std::string& bytes, const std::string& fate) {
-    const auto room = [](std::size_t width, const std::string& cell) {
-      return std::string(width > cell.size() ? width - cell.size() : 0, ' ');
-    };
-    absl::StrAppend(&text, name, room(28, name), " ", shape, room(24, shape), " ", where);
-    absl::StrAppend(&text, room(20, where), " ", room(10, bytes), bytes, "  ", fate, "\n");
-  };
-  line("value", "shape", "line", "bytes", "fate");
-  for (const Node& node : tape.nodes) {
-    if (node.op == kNone) continue;
-    const scheduler::Op& op = tape.graph.ops[node.op];
-    for (ValueId id : node.outputs) {
-      const Value& value = tape.values[id];
-      std::string fate = "kept until its last use";
-      if (op.once) {
-        fate = "kept: not computed again";
-      } else if (node.replays > 0) {
-        fate = absl::StrCat("discarded, recomputed ", node.replays, node.replays == 1 ? " time" : " times",
-                            ": the budget had no room for it until its next use");
-      }
-      line(op.name, value.meta.shape.to_string(), to_string(node.where), format_bytes(value.meta.bytes), fate);
-    }
-  }
-  return text;
 }
 
 void Engine::refuse(const scheduler::Shortage& of_room, SourceLocation where) {

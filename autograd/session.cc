@@ -13,6 +13,7 @@
 #include "autograd/check.h"
 #include "autograd/engine.h"
 #include "core/extents.h"
+#include "tidemark/dry_run.h"
 
 namespace tidemark {
 
@@ -72,9 +73,35 @@ Report Session::report(SourceLocation where) const {
   return engine_->report();
 }
 
-std::string Session::explain(SourceLocation where) const {
-  engine_->check_thread("explain", where);
-  return engine_->explain();
+Explanation Session::explanation(int offers, SourceLocation where) const {
+  engine_->check_thread("explanation", where);
+  if (offers < 0 || offers > 1000) {
+    throw Error(absl::StrCat("[explanation] offers must be 0 to 1000, not ", offers, " (at ", to_string(where), ")"));
+  }
+  return engine_->explanation(offers);
+}
+
+std::string Session::explain(int offers, SourceLocation where) const { return explanation(offers, where).text(); }
+
+void Session::start_timeline(SourceLocation where) {
+  engine_->call("start_timeline", where, [&] {
+    if (engine_->timeline().on()) {
+      throw Error(absl::StrCat("[start_timeline] a timeline goes on already (at ", to_string(where), ")"));
+    }
+    engine_->start_timeline();
+  });
+}
+
+Timeline Session::stop_timeline(SourceLocation where) {
+  engine_->check_thread("stop_timeline", where);
+  if (!engine_->timeline().on()) {
+    throw Error(absl::StrCat("[stop_timeline] no timeline was started (at ", to_string(where), ")"));
+  }
+  return engine_->timeline().stop();
+}
+
+DryRun Session::dry_run(const std::function<void()>& program) const {
+  return tidemark::dry_run(engine_->options(), program);
 }
 
 scheduler::Graph Session::graph(SourceLocation where) const {
@@ -138,6 +165,14 @@ std::int64_t smallest_budget(SessionOptions options, const std::function<void()>
 }
 
 namespace detail {
+
+DataWait::DataWait(Session& session, SourceLocation where)
+    : session_(session), where_(where), began_(std::chrono::steady_clock::now()) {}
+
+DataWait::~DataWait() {
+  TimelineRecorder& timeline = session_.engine().timeline();
+  if (timeline.on()) timeline.span(Timeline::Track::kData, "data", where_, began_, 0, 0);
+}
 
 std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,
                              std::span<const Tensor> gradients, SourceLocation where) {

@@ -132,7 +132,7 @@ void Engine::bring_back() {
 
 void Engine::end_generation() {
   bring_back();
-  account_.followed(advisor_.costs());
+  account_.followed(advisor_.costs(), tape_.hinted);
   const std::vector<BufferId> used = used_buffers();
   const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
   std::function<scheduler::Graph()> room;

@@ -10,8 +10,16 @@ namespace tidemark::detail {
 
 using core::Extents;
 
-Storages::Storages(std::optional<std::int64_t> budget, bool dry_run)
-    : dry_run_(dry_run), arena_(dry_run ? memory::Arena::without_memory(budget) : memory::Arena(budget)) {}
+namespace {
+
+constexpr std::int64_t kScratchKey = -1;  // of the timeline; sequence numbers of storages start at 0
+
+}  // namespace
+
+Storages::Storages(std::optional<std::int64_t> budget, bool dry_run, TimelineRecorder& timeline)
+    : dry_run_(dry_run),
+      timeline_(timeline),
+      arena_(dry_run ? memory::Arena::without_memory(budget) : memory::Arena(budget)) {}
 
 StorageId Storages::create(std::int64_t bytes, Category category, Origin origin) {
   StorageId id;
@@ -31,8 +39,23 @@ StorageId Storages::create(std::int64_t bytes, Category category, Origin origin)
   return id;
 }
 
+void Storages::tell_placed(const Storage& storage) {
+  if (!timeline_.on()) return;
+  timeline_.placed(storage.sequence, storage.name, storage.where, Extents::round_up(storage.bytes), storage.category,
+                   arena_.extents().end());
+}
+
+void Storages::tell_dropped(const Storage& storage) {
+  if (timeline_.on()) timeline_.dropped(storage.sequence, arena_.extents().end());
+}
+
+void Storages::tell_all() {
+  for (StorageId id : by_offset()) tell_placed((*this)[id]);
+}
+
 void Storages::destroy(StorageId id) {
   drop(id);
+  timeline_.forget((*this)[id].sequence);
   pauses_.erase(id);
   (*this)[id] = Storage{};
   free_.push_back(id);
@@ -47,6 +70,7 @@ void Storages::place(StorageId id, std::int64_t offset) {
   Storage& storage = (*this)[id];
   arena_.place(pinned_end_ + offset, storage.bytes, id, storage.category);
   storage.offset = pinned_end_ + offset;
+  tell_placed(storage);
 }
 
 void Storages::move(StorageId id, std::int64_t offset) {
@@ -62,14 +86,20 @@ void Storages::drop(StorageId id) {
   if (!storage.resident()) return;
   arena_.release(storage.offset);
   storage.offset = kNone;
+  tell_dropped(storage);
 }
 
-std::byte* Storages::take_scratch(std::int64_t offset, std::int64_t bytes) {
+std::byte* Storages::take_scratch(std::int64_t offset, std::int64_t bytes, std::string_view op, SourceLocation where) {
   arena_.place(pinned_end_ + offset, bytes, kNone, Category::kScratch);
+  timeline_.placed(kScratchKey, op, where, Extents::round_up(bytes), Category::kScratch, arena_.extents().end());
   return dry_run_ ? nullptr : arena_.at(pinned_end_ + offset);
 }
 
-void Storages::give_scratch(std::int64_t offset) { arena_.release(pinned_end_ + offset); }
+void Storages::give_scratch(std::int64_t offset) {
+  arena_.release(pinned_end_ + offset);
+  timeline_.dropped(kScratchKey, arena_.extents().end());
+  timeline_.forget(kScratchKey);
+}
 
 std::vector<StorageId> Storages::by_offset() const {
   std::vector<StorageId> ids;
@@ -78,14 +108,19 @@ std::vector<StorageId> Storages::by_offset() const {
 }
 
 void Storages::relocate(std::span<const Target> targets) {
+  const auto began = TimelineRecorder::Clock::now();
   std::vector<memory::Arena::Relocation> relocations;
+  std::int64_t bytes = 0;
   for (const Target& target : targets) {
     if ((*this)[target.id].offset == target.offset) continue;
+    bytes += (*this)[target.id].bytes;
     if (const auto pause = pauses_.find(target.id); pause != pauses_.end()) pause->second();
     relocations.push_back({(*this)[target.id].offset, target.offset});
   }
   arena_.relocate(relocations);
   for (const Target& target : targets) (*this)[target.id].offset = target.offset;
+  if (timeline_.on() && bytes > 0)
+    timeline_.span(Timeline::Track::kMove, "what lies between steps", {}, began, bytes, 0);
 }
 
 void Storages::arrange(std::span<const Target> targets) {
@@ -145,6 +180,7 @@ bool Storages::place_anywhere(StorageId id) {
   }
   arena_.place(*offset, storage.bytes, id, storage.category);
   storage.offset = *offset;
+  tell_placed(storage);
   return true;
 }
 
@@ -170,7 +206,9 @@ void Storages::set_category(StorageId id, Category category) {
   storage.category = category;
   if (!storage.resident()) return;
   arena_.release(storage.offset);  // the same bytes, under another heading
+  tell_dropped(storage);
   arena_.place(storage.offset, storage.bytes, id, category);
+  tell_placed(storage);
 }
 
 void Storages::end_step(bool planned) {

@@ -16,9 +16,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "autograd/timeline_recorder.h"
 #include "memory/arena.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
@@ -63,7 +65,9 @@ struct Storage {
 class Storages {
  public:
   // A dry run accounts for bytes and has none.
-  Storages(std::optional<std::int64_t> budget, bool dry_run);
+  Storages(std::optional<std::int64_t> budget, bool dry_run, TimelineRecorder& timeline);
+  // Tells the timeline, which has just been started, what is in memory.
+  void tell_all();
 
   StorageId create(std::int64_t bytes, Category category, Origin origin);
   // Drops the bytes and forgets the storage; its id is used again.
@@ -80,7 +84,8 @@ class Storages {
   void place(StorageId id, std::int64_t offset);
   void move(StorageId id, std::int64_t offset);
   void drop(StorageId id);
-  std::byte* take_scratch(std::int64_t offset, std::int64_t bytes);
+  // One at a time; the op is named for the timeline.
+  std::byte* take_scratch(std::int64_t offset, std::int64_t bytes, std::string_view op, SourceLocation where);
   void give_scratch(std::int64_t offset);
 
   // Between steps.
@@ -116,8 +121,11 @@ class Storages {
   // Everything resident, by offset.
   std::vector<StorageId> by_offset() const;
   void relocate(std::span<const Target> targets);  // offsets from the arena's start
+  void tell_placed(const Storage& storage);
+  void tell_dropped(const Storage& storage);
 
   bool dry_run_;
+  TimelineRecorder& timeline_;
   memory::Arena arena_;
   std::vector<Storage> storages_;
   std::vector<StorageId> free_;

@@ -49,7 +49,10 @@ struct Node {
     kLeaf,        // no kernel: the bytes of a leaf that was made in the middle of a step
     kNumber,      // the elements that a small value's handle holds
   };
+  // What the program would like of the value: that it stays in memory, or that it is computed again.
+  enum class Hint : std::uint8_t { kIndifferent, kKeep, kRecompute };
   Kind kind = Kind::kForward;
+  Hint hint = Hint::kIndifferent;
   bool requires_grad = false;
   bool retired = false;  // a backward pass went through it
   bool alive = false;    // a handle or an alive consumer can reach it
@@ -62,6 +65,7 @@ struct Node {
   float fill = 0;
   std::vector<std::byte> number;  // kNumber: the elements
   OpId op = kNone;                // in the graph; kNone for views
+  double seconds = 0;             // that the op is taken to cost, without hints
   std::shared_ptr<const AnyOp> any_op;
   std::shared_ptr<const Prepared> prepared;
   std::shared_ptr<const compute::Kernel> kernel;  // kReorder
@@ -86,7 +90,11 @@ struct Tape {
   std::int32_t wire_count = 0;
   std::vector<std::uint64_t> signatures;        // by OpId: of the op, its attributes, wires, shapes and bytes
   std::vector<std::pair<OpId, BufferId>> ends;  // after this op nobody needed the buffer any more
-  OpId executed = 0;                            // ops before this one have had their first run
+  // What happened, in order: ops that ran, the first time or again, and buffers that were dropped.
+  std::vector<std::pair<scheduler::Step::Kind, std::int32_t>> history;
+  OpId executed = 0;        // ops before this one have had their first run
+  std::uint64_t hints = 0;  // a hash of those given since the last op was recorded
+  bool hinted = false;      // some were given
   int alive_nodes = 0;
   int open_nodes = 0;          // alive ones through which a backward pass may still go
   bool under_no_grad = false;  // the last op was called under NoGrad

@@ -171,8 +171,20 @@ void Tensor::zero_grad(SourceLocation where) {
 
 Tensor& Tensor::keep(SourceLocation where) {
   Handle* handle = checked(*this, "keep", where);
-  if (handle->engine != nullptr) handle->engine->check_call("keep", where);
   handle->keep = true;
+  if (handle->engine != nullptr) {
+    handle->engine->check_call("keep", where);
+    handle->engine->hint(handle, detail::Node::Hint::kKeep);
+  }
+  return *this;
+}
+
+Tensor& Tensor::recompute(SourceLocation where) {
+  Handle* handle = checked(*this, "recompute", where);
+  if (handle->engine != nullptr) {
+    handle->engine->check_call("recompute", where);
+    handle->engine->hint(handle, detail::Node::Hint::kRecompute);
+  }
   return *this;
 }
 

@@ -130,6 +130,7 @@ void Engine::end_step() {
   if (tape_.alive_nodes == 0) end_generation();
   account_.end_step(keys_.step, storages_.arena());
   storages_.end_step(account_.last_was_planned());
+  timeline_.step_ended();
   undo_.clear();
 }
 

@@ -157,10 +157,10 @@ class Filler {
 using tidemark::detail::BatchSlot;
 using tidemark::detail::SessionTie;
 
-Shape batched(std::int64_t batch, const Shape& example) {
+Shape batched(std::int64_t batch, const Shape& example, SourceLocation where) {
   std::vector<std::int64_t> dims{batch};
   dims.insert(dims.end(), example.dims().begin(), example.dims().end());
-  return Shape(std::span<const std::int64_t>(dims));
+  return Shape(dims, where);
 }
 
 }  // namespace
@@ -175,12 +175,13 @@ struct Loader::State {
 
   static std::shared_ptr<const Source> checked(std::shared_ptr<const Source> source, const LoaderOptions& options,
                                                SourceLocation where) {
-    BatchSlot::check(batched(options.batch, source->x_shape()), source->x_dtype(), where);
-    BatchSlot::check(batched(options.batch, source->y_shape()), source->y_dtype(), where);
+    BatchSlot::check(batched(options.batch, source->x_shape(), where), source->x_dtype(), where);
+    BatchSlot::check(batched(options.batch, source->y_shape(), where), source->y_dtype(), where);
     return source;
   }
   BatchSlot slot(const Shape& example, DType dtype) {
-    return {tie.session("data", where), batched(options.batch, example), dtype, [this] { filler.pause(); }, where};
+    return {tie.session("data", where), batched(options.batch, example, where), dtype, [this] { filler.pause(); },
+            where};
   }
   std::int64_t batches() const {
     const std::int64_t whole = source->size() / options.batch;
@@ -229,7 +230,10 @@ struct Loader::State {
       return;
     }
     if (!prefetched) prefetch(position);
-    filler.wait();
+    {
+      const detail::DataWait wait(tie.session("data", where), where);
+      filler.wait();
+    }
     batch = {x->exchange(where), y->exchange(where)};
     const auto count = static_cast<std::int64_t>(indices(position).size());
     prefetched = position + 1 < batches() && x->back_stays() && y->back_stays();

@@ -92,6 +92,23 @@ std::string duration(double seconds) {
   return format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
+// " ▁▄█▆▂": the course of memory over the last step, from its lowest to its highest; nothing of too short a step.
+std::string sparkline(const std::vector<std::int64_t>& curve) {
+  static constexpr const char* kHeights[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  constexpr std::size_t kColumns = 16;
+  if (curve.size() < kColumns) return "";
+  std::vector<std::int64_t> columns(kColumns, 0);
+  for (std::size_t i = 0; i < curve.size(); ++i) {
+    std::int64_t& column = columns[i * kColumns / curve.size()];
+    column = std::max(column, curve[i]);
+  }
+  const auto [low, high] = std::minmax_element(columns.begin(), columns.end());
+  std::string text = " ";
+  for (const std::int64_t column : columns)
+    text += kHeights[(column - *low) * 7 / std::max<std::int64_t>(*high - *low, 1)];
+  return text;
+}
+
 }  // namespace
 
 Progress::Progress(std::int64_t steps, const ProgressOptions& options, SourceLocation where)
@@ -147,6 +164,7 @@ std::string Progress::line(std::int64_t step, std::span<const Field> fields, Tim
     text +=
         terminal_ ? "  live " + format_bytes(report.live_bytes) : "  peak " + format_bytes(report.last_step.peak_bytes);
     if (report.budget) text += " of " + format_bytes(*report.budget);
+    if (terminal_) text += sparkline(report.last_step.live_curve);
   }
   return text;
 }

@@ -1,6 +1,7 @@
 // From a graph and a budget to a plan: bound, search, the online policy's trace as seed and as last resort, placement.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 #include <string>
 
@@ -119,9 +120,15 @@ class Planner {
   std::optional<Plan> attempt(std::int64_t budget) {
     budget = std::max<std::int64_t>(budget, -1);  // below 0 all are alike: nothing fits
     bound_ = lower_bound(program_, budget, bound_work());
+    say("bound: " + percent(bound_.extra) +
+        (bound_.instant >= 0 ? ", binding at " + describe_op(graph_, bound_.instant) : "") + "; no plan below " +
+        bytes(bound_.least_budget));
     if (bound_.least_budget > budget || end_at_start(program_, options_.start) > budget) return std::nullopt;
     if (small_) {
       Exact exact = exact_plan(program_, budget, kExactStates);
+      say(exact.outcome == Exact::Outcome::kImpossible ? "exact search: there is no plan"
+          : exact.outcome == Exact::Outcome::kPlanned  ? "exact search: " + percent(exact.extra)
+                                                       : "exact search: given up");
       if (exact.outcome == Exact::Outcome::kImpossible) return std::nullopt;
       if (exact.outcome == Exact::Outcome::kPlanned) {
         bound_.extra = std::max(bound_.extra, exact.extra);
@@ -137,6 +144,19 @@ class Planner {
     return best_of(annealer, budget);
   }
 
+  void say(const std::string& line) const {
+    if (options_.watch) options_.watch(line);
+  }
+  std::string percent(double extra) const {
+    char text[32];
+    std::snprintf(text, sizeof text, "+%.3f %%", program_.base_cost > 0 ? 100 * extra / program_.base_cost : 0.0);
+    return text;
+  }
+  std::string bytes(std::int64_t count) const { return format_bytes(count / units_); }
+  std::string so_far(const Annealer& annealer) const {
+    return annealer.feasible() ? percent(annealer.best_extra()) + " at best" : "nothing that fits yet";
+  }
+
   bool proven(const Plan& plan) const { return program_.base_cost + bound_.extra >= plan.cost * (1 - 1e-9); }
 
   // Where the online policy comes out cheaper, the search goes on from its reruns.
@@ -146,6 +166,7 @@ class Planner {
     if (!online || (annealer.feasible() && online->cost - online->base_cost >= annealer.best_extra())) return;
     annealer.load(reruns_of(online->steps));
     annealer.anneal(full_work() / 8, kWarm);
+    say("walk from the online policy's " + percent(online->cost - online->base_cost) + ": " + so_far(annealer));
   }
 
   std::vector<Schedule::Key> reruns_of(const std::vector<Step>& steps) const {
@@ -172,6 +193,7 @@ class Planner {
       annealer.load(annealer.best());
       if (auto plan = finish(emit(program_, annealer.schedule()), budget)) return plan;
       room = std::min(room * 0.99, room - 64.0 * 4);
+      say("not placed: the peak is to be at most " + bytes(static_cast<std::int64_t>(room)));
       annealer.tighten(static_cast<std::int64_t>(room));
       if (!annealer.feasible()) annealer.anneal(full_work() / 8, kWarm);
     }
@@ -193,6 +215,7 @@ class Planner {
         annealer.load(warm);
       }
       annealer.anneal(work / (walks + 1), kHot);
+      say("walk " + std::to_string(walk + 1) + " of " + std::to_string(walks) + ": " + so_far(annealer));
     }
     if (annealer.feasible()) {
       annealer.cross_walks();
@@ -201,6 +224,7 @@ class Planner {
       annealer.load(warm);
     }
     annealer.anneal(work / (walks + 1), kWarm);
+    say("walk from the best: " + so_far(annealer));
   }
 
   Plan unplaced(std::vector<Step> steps, std::int64_t budget) const {
@@ -222,6 +246,9 @@ class Planner {
       plan.steps = std::move(placed->steps);
     }
     set_figures(plan, graph_, options_.start);
+    say("plan: " + percent(plan.cost - plan.base_cost) + ", live " + bytes(plan.live_peak) +
+        (plan.placed ? ", placed in " + bytes(plan.reserved_peak) + " with " + bytes(plan.moved_bytes) + " moved"
+                     : ""));
     return plan;
   }
 
@@ -369,6 +396,7 @@ class Planner {
     const double extra =
         bound_of_several_instants(program_, plan.budget, bound_.instant, plan.cost - program_.base_cost, joint_work());
     plan.lower_bound = std::max(plan.lower_bound, program_.base_cost + extra);
+    say("bound of several instants: " + percent(extra));
   }
 
   // Where all costs are multiples of one number, so is what a plan costs: the bound is rounded up to the next, less

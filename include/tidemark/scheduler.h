@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -107,6 +108,8 @@ struct PlanOptions {
   bool place = true;  // choose offsets, so that the budget bounds bytes reserved and not only bytes live
   std::uint64_t seed = 1;
   std::optional<Start> start = {};
+  // Told in words what the planner does: the bound, each walk of the search, where things are placed.
+  std::function<void(const std::string& line)> watch = {};
 };
 
 // Deterministic for a seed. Throws Error where the graph breaks the rules, and BudgetError where no plan was found:

@@ -1,6 +1,7 @@
 // A session: one budget, one arena, one machine binding, one tape.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,13 +11,17 @@
 #include <string_view>
 #include <vector>
 
+#include "tidemark/costs.h"
+#include "tidemark/explanation.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/tensor.h"
+#include "tidemark/timeline.h"
 #include "tidemark/units.h"
 
 namespace tidemark {
 
 class AnyOp;
+struct DryRun;
 
 namespace detail {
 class Engine;
@@ -28,6 +33,7 @@ struct SessionOptions {
   std::uint64_t seed = 1;
   bool verify_replay = false;  // hash every replayed value against its first one; a difference throws Error
   bool dry_run = false;        // shapes only: no kernels, no memory; values read as zeros
+  Costs costs = {};            // that plans weigh
 };
 
 // From one optimizer step to the next.
@@ -40,6 +46,9 @@ struct StepReport {
   std::int64_t recomputed_ops = 0;
   double seconds = 0;
   double recompute_seconds = 0;
+  // The course of memory over the step: the most bytes live together in each of up to 64 equal stretches, counted in
+  // changes of what is live.
+  std::vector<std::int64_t> live_curve;
 };
 
 struct Report {
@@ -52,6 +61,7 @@ struct Report {
   std::int64_t rss_peak_bytes = 0;
   std::int64_t live_by_category[kCategories] = {};
   std::int64_t peak_by_category[kCategories] = {};  // at the moment of the peak
+  std::int64_t most_by_category[kCategories] = {};  // each at its own highest
   std::int64_t primitives = 0;                      // kernels that were generated
   std::int64_t steps = 0;
   std::int64_t planned_steps = 0;
@@ -62,7 +72,7 @@ struct Report {
   std::string replan_reason;  // of the last of these
   double plan_seconds = 0;    // planning, in all
   double plan_cost = 0;       // of the last planned step, over running every op once: 0.041 is +4.1 %
-  double plan_bound = 0;      // no plans of that step and budget cost less
+  double plan_bound = 0;      // no plans of that step and budget cost less; 0 where the program gave hints
   // Ops that a backward pass may still go through: a sum of losses that is never taken backward grows.
   std::int64_t waiting_nodes = 0;
   std::string waiting_since;  // "train.cc:41": the first of them
@@ -81,10 +91,22 @@ class Session {
 
   const SessionOptions& options() const;
   Report report(SourceLocation where = SourceLocation::current()) const;
-  // One line a value of the last step: op, source line, bytes, and its fate (kept, discarded, recomputed N times).
-  std::string explain(SourceLocation where = SourceLocation::current()) const;
+  // The fate of each value of the last step (or of what was recorded since, where something was) and why; who held
+  // memory at the peak; and what as many larger budgets would buy, for which it plans, in host memory and some tenths
+  // of a second each for thousands of ops.
+  Explanation explanation(int offers = 4, SourceLocation where = SourceLocation::current()) const;
+  // The same as text, a line a value.
+  std::string explain(int offers = 4, SourceLocation where = SourceLocation::current()) const;
   // What was recorded since the last optimizer step, or where nothing was: the whole last step.
   scheduler::Graph graph(SourceLocation where = SourceLocation::current()) const;
+
+  // From now on what runs and what is in memory is written down, until stop_timeline(), in host memory outside of the
+  // budget: some 100 bytes a kernel. Throws Error where that goes on already.
+  void start_timeline(SourceLocation where = SourceLocation::current());
+  // What was written down; throws Error where nothing was.
+  Timeline stop_timeline(SourceLocation where = SourceLocation::current());
+  // What `program` would take, by a session of these options of its own that runs no kernel (dry_run.h).
+  DryRun dry_run(const std::function<void()>& program) const;
 
   // Optimizer steps taken; part of the key of every random op. Set it when a run is resumed.
   std::int64_t step(SourceLocation where = SourceLocation::current()) const;
@@ -162,6 +184,20 @@ class SessionTie {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+// While it lives the program waits for a loader: a span of the session's timeline.
+class DataWait {
+ public:
+  DataWait(Session& session, SourceLocation where);
+  ~DataWait();
+  DataWait(const DataWait&) = delete;
+  DataWait& operator=(const DataWait&) = delete;
+
+ private:
+  Session& session_;
+  SourceLocation where_;
+  std::chrono::steady_clock::time_point began_;
 };
 
 // For loaders: a batch leaf and the place that its next content is written to meanwhile. exchange() swaps the two.

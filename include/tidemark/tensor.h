@@ -83,8 +83,12 @@ class Tensor {
   Tensor grad(SourceLocation where = SourceLocation::current()) const;
   // Gives the gradient's bytes back.
   void zero_grad(SourceLocation where = SourceLocation::current());
-  // Stays readable after what it depends on has changed, whatever its size.
+  // Stays readable after what it depends on has changed, whatever its size. To the planner this is a hint as well:
+  // where there is a choice, the value stays in memory and others are computed again.
   Tensor& keep(SourceLocation where = SourceLocation::current());
+  // The opposite hint: where the budget is short, the value is among the first to be discarded and computed again.
+  // Hints change what a step costs, never a result.
+  Tensor& recompute(SourceLocation where = SourceLocation::current());
   // The same value, cut off from the gradient.
   Tensor detach(SourceLocation where = SourceLocation::current()) const;
 

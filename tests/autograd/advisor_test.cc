@@ -44,7 +44,7 @@ struct Chain {
 // Records a program op by op, as the engine does, and carries out what the advisor says on a map of byte ranges.
 class Program {
  public:
-  Program(std::int64_t limit, bool limited) : limit_(limit), advisor_(graph_, signatures_, limited, 1) {}
+  Program(std::int64_t limit, bool limited) : limit_(limit), advisor_(graph_, signatures_, limited, 1, timeline_) {}
 
   // `carried`: {key, bytes} of what is there when the step begins, the oldest first; `input`: which of them op 0 reads.
   void run(const Chain& chain, std::vector<Advisor::Carried> carried, std::size_t input) {
@@ -131,6 +131,7 @@ class Program {
   Graph graph_;
   std::vector<std::uint64_t> signatures_;
   std::int64_t limit_;
+  TimelineRecorder timeline_;
   Advisor advisor_;
   std::map<std::size_t, std::int64_t> at_;  // of carried values
   std::map<BufferId, std::int64_t> places_;

@@ -23,7 +23,8 @@ StorageId make(Storages& storages, Origin origin, std::int64_t bytes, int conten
 int content(const Storages& storages, StorageId id) { return static_cast<int>(*storages.data(id)); }
 
 TEST(StoragesTest, PinnedOnesComeTogetherAtTheLowEnd) {
-  Storages storages(1024, false);
+  TimelineRecorder timeline;
+  Storages storages(1024, false, timeline);
   const StorageId carried = make(storages, Origin::kCarried, 100, 1);
   const StorageId pinned = make(storages, Origin::kPinned, 64, 2);
   const StorageId gone = make(storages, Origin::kCarried, 64, 3);
@@ -44,7 +45,8 @@ TEST(StoragesTest, PinnedOnesComeTogetherAtTheLowEnd) {
 }
 
 TEST(StoragesTest, CarriedOnesChangePlacesWithoutRoom) {
-  Storages storages(192, false);
+  TimelineRecorder timeline;
+  Storages storages(192, false, timeline);
   const StorageId a = make(storages, Origin::kCarried, 64, 1);
   const StorageId b = make(storages, Origin::kCarried, 128, 2);
   (void)storages.pack_pinned();
@@ -57,7 +59,8 @@ TEST(StoragesTest, CarriedOnesChangePlacesWithoutRoom) {
 }
 
 TEST(StoragesTest, HolesAreBroughtTogetherForANewOne) {
-  Storages storages(64 * 4, false);
+  TimelineRecorder timeline;
+  Storages storages(64 * 4, false, timeline);
   std::vector<StorageId> all;
   for (int i = 0; i < 4; ++i) all.push_back(make(storages, Origin::kCarried, 64, i));
   storages.destroy(all[0]);
@@ -71,7 +74,8 @@ TEST(StoragesTest, HolesAreBroughtTogetherForANewOne) {
 }
 
 TEST(StoragesTest, ADryRunCountsAndHasNoBytes) {
-  Storages storages(std::int64_t{1} << 50, true);
+  TimelineRecorder timeline;
+  Storages storages(std::int64_t{1} << 50, true, timeline);
   const StorageId id = storages.create(std::int64_t{1} << 49, Category::kBatch, Origin::kCarried);
   EXPECT_TRUE(storages.place_anywhere(id));
   EXPECT_FALSE(storages.has_bytes());
@@ -79,7 +83,8 @@ TEST(StoragesTest, ADryRunCountsAndHasNoBytes) {
 }
 
 TEST(StoragesTest, PagesGoBackOnceWithoutABudget) {
-  Storages storages(std::nullopt, false);
+  TimelineRecorder timeline;
+  Storages storages(std::nullopt, false, timeline);
   const StorageId large = make(storages, Origin::kCarried, 8 << 20, 7);
   storages.destroy(large);
   const StorageId small = make(storages, Origin::kCarried, 4096, 5);
