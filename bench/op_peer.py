@@ -19,10 +19,9 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import torch_peer  # noqa: E402
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "report"))
+import torch_peer  # noqa: E402
 
 
 def parse():
@@ -224,6 +223,8 @@ def peers(torch):
         "mean": reduced(torch.mean),
         "amax": reduced(torch.amax),
         "amin": reduced(torch.amin),
+        "max_of_all": lambda a, x: torch.max(x),
+        "min_of_all": lambda a, x: torch.min(x),
         "logsumexp": reduced(torch.logsumexp),
         "prod": lambda a, x: torch.prod(x, dims_of(a)[0], bool(a["keepdim"])),
         "var": spread(torch.var),

@@ -61,6 +61,7 @@ const std::map<std::string, Rule>& rules() {
       {"nn", {{"tidemark/"}, {"absl/"}}},
       {"data", {{"tidemark/", "core/"}, {"absl/"}}},
       {"loop", {{"tidemark/", "core/"}, {"nlohmann/"}}},
+      {"report", {{"tidemark/", "core/", "report/"}, {"nlohmann/"}}},
       {"io", {{"tidemark/", "core/"}, {"absl/", "nlohmann/"}}},
       {"tools", {{"tidemark/", "core/"}, {"CLI/", "absl/", "nlohmann/"}}},
       {"examples", {{"tidemark/"}, {}}},

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Seconds that a training step of one of Tidemark's built-in models takes in eager PyTorch.
+"""Seconds that a training step of one of Tidemark's built-in models takes in eager PyTorch, or its bytes.
 
 Same layers, sizes, batch, loss and optimizer as `tidemark train`; the batch stays in memory, so no loading is timed.
 The script executes itself again in the environment in which PyTorch 1.13 is fastest on a CPU:
@@ -10,7 +10,12 @@ The script executes itself again in the environment in which PyTorch 1.13 is fas
 - OpenBLAS takes its AVX-512 kernels where the processor has the instructions, also where it does not know the
   processor's name.
 
-Prints one line: the median of the steps after the warm-up, in seconds.
+Prints one line: the median of the steps after the warm-up, in seconds. With --memory it prints bytes in its place: the
+most that the process has resident in a step, less what it had after it had loaded PyTorch; malloc gives large blocks
+back at once then, so that what is resident is what is used.
+
+--checkpoint block makes each block (of a gpt, of convolutions up to a pooling, of a linear layer) a region of
+torch.utils.checkpoint; sqrt makes as many regions as the root of the number of layers, or of a gpt's blocks.
 """
 import argparse
 import math
@@ -18,6 +23,9 @@ import os
 import statistics
 import sys
 import time
+
+# Blocks of more than 64 KiB are pages of their own, which go back when they are freed.
+EXACT_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16), "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0"}
 
 AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
@@ -56,7 +64,36 @@ def parse():
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=2, help="steps before the timed ones")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpoint", choices=["none", "block", "sqrt"], default="none")
+    parser.add_argument("--memory", action="store_true")
     return parser.parse_args()
+
+
+def in_regions(layers, options, x):
+    """The layers one after the other, in checkpointed regions where that is asked for."""
+    from torch import nn
+    from torch.utils.checkpoint import checkpoint
+
+    if options.checkpoint == "none":
+        regions = []
+    elif options.checkpoint == "sqrt":
+        size = math.ceil(len(layers) / max(1, round(math.sqrt(len(layers)))))
+        regions = [layers[at:at + size] for at in range(0, len(layers), size)]
+    else:
+        regions = [[]]
+        for layer in layers:
+            ends = isinstance(layer, nn.MaxPool2d) or not isinstance(layer, (nn.Flatten, nn.ReLU, nn.Dropout, nn.Conv2d, nn.BatchNorm2d))
+            regions[-1].append(layer)
+            if ends:
+                regions.append([])
+    if not regions:
+        for layer in layers:
+            x = layer(x)
+        return x
+    for region in regions:
+        if region:
+            x = checkpoint(nn.Sequential(*region), x, use_reentrant=False)
+    return x
 
 
 def mlp(options):
@@ -135,8 +172,7 @@ def gpt(options):
 
         def forward(self, tokens):
             x = self.dropout(self.tokens(tokens) + self.positions.weight[: tokens.shape[1]])
-            for block in self.blocks:
-                x = block(x)
+            x = in_regions(list(self.blocks), options, x)
             return functional.linear(self.norm(x), self.tokens.weight)
 
     Block.future = torch.ones(options.context, options.context).triu(1).bool()
@@ -161,6 +197,11 @@ def optimizer_of(options, parameters):
     return torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=options.weight_decay)
 
 
+def resident(what):
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(what))
+
+
 def warn_of_slow_blas():
     with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
         libraries = {line.split()[-1] for line in file if "blas" in line}
@@ -171,7 +212,8 @@ def warn_of_slow_blas():
 
 def main():
     options = parse()
-    missing = {k: v for k, v in fast_environment(options.threads).items() if os.environ.get(k) != v}
+    environment = fast_environment(options.threads) | (EXACT_MALLOC if options.memory else {})
+    missing = {k: v for k, v in environment.items() if os.environ.get(k) != v}
     if missing:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | missing)
     try:
@@ -182,17 +224,31 @@ def main():
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
+    loaded = resident("VmRSS")
     model = {"mlp": mlp, "vgg16": vgg16, "gpt": gpt}[options.model](options)
     optimizer = optimizer_of(options, model.parameters())
     x, y = batch_of(options)
-    seconds = []
-    for _ in range(options.warm_up + options.steps):
-        start = time.perf_counter()
+    forward = model if options.model == "gpt" else lambda images: in_regions(list(model), options, images)
+
+    def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(model(x).flatten(0, -2), y.flatten())
+        loss = functional.cross_entropy(forward(x).flatten(0, -2), y.flatten())
         loss.backward()
         optimizer.step()
         loss.item()
+
+    if options.memory:
+        for _ in range(options.warm_up):
+            step()
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")  # the highest mark starts again
+        step()
+        print(resident("VmHWM") - loaded)
+        return
+    seconds = []
+    for _ in range(options.warm_up + options.steps):
+        start = time.perf_counter()
+        step()
         seconds.append(time.perf_counter() - start)
     warn_of_slow_blas()
     print(f"{statistics.median(seconds[options.warm_up:]):.6f}")
