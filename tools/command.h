@@ -18,8 +18,12 @@ class UsageError : public Error {
 struct TrainCommand;
 struct PlanCommand;
 struct SimulateCommand;
+struct ExplainCommand;
+struct SweepCommand;
 void train(const TrainCommand& options);
 void plan(const PlanCommand& command);
 void simulate(const SimulateCommand& command);
+void explain(const ExplainCommand& command);
+void sweep(const SweepCommand& command);
 
 }  // namespace tidemark::tools

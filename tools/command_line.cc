@@ -49,10 +49,18 @@ void run_command_line(int argc, const char* const* argv, const Tables& tables, c
   PlanCommand plan;
   CLI::App& plan_app =
       add_command(app, "plan", "Plans what a program keeps, discards and computes again inside a budget.");
-  add_options(plan_app, plan);
+  add_options(plan_app, plan, tables);
   SimulateCommand simulate;
   CLI::App& simulate_app = add_command(app, "simulate", "Runs a policy over a graph file, without tensors or kernels.");
   add_options(simulate_app, simulate);
+  ExplainCommand explain;
+  CLI::App& explain_app = add_command(
+      app, "explain", "Says why each value of a step is kept, discarded or computed again; no kernel runs.");
+  add_options(explain_app, explain, tables);
+  SweepCommand sweep;
+  CLI::App& sweep_app =
+      add_command(app, "sweep", "Measures time and memory of a built-in model in many budgets, and compares the bits.");
+  add_options(sweep_app, sweep, tables);
 
   try {
     app.parse(argc, argv);
@@ -68,10 +76,16 @@ void run_command_line(int argc, const char* const* argv, const Tables& tables, c
     check(train, tables);
     actions.train(train);
   } else if (app.got_subcommand(&plan_app)) {
-    if (!plan.sweep && plan.budget.empty()) throw UsageError("give --budget SIZE or --sweep");
+    check(plan, tables);
     actions.plan(plan);
   } else if (app.got_subcommand(&simulate_app)) {
     actions.simulate(simulate);
+  } else if (app.got_subcommand(&explain_app)) {
+    check(explain, tables);
+    actions.explain(explain);
+  } else if (app.got_subcommand(&sweep_app)) {
+    check(sweep, tables);
+    actions.sweep(sweep);
   } else {
     throw UsageError("a command is missing\n\n" + app.help());
   }

@@ -12,6 +12,8 @@ struct Actions {
   std::function<void(const TrainCommand&)> train;
   std::function<void(const PlanCommand&)> plan;
   std::function<void(const SimulateCommand&)> simulate;
+  std::function<void(const ExplainCommand&)> explain;
+  std::function<void(const SweepCommand&)> sweep;
 };
 
 // Calls the action of the subcommand that is named, or prints the help or the version where that is asked for. Throws

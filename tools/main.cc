@@ -42,7 +42,7 @@ int run(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file as long as the system lets it be is an error with a name, as a full disk is
   try {
     const Tables tables{nn::models(), optimizers()};
-    run_command_line(argc, argv, tables, {train, plan, simulate});
+    run_command_line(argc, argv, tables, {train, plan, simulate, explain, sweep});
     const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return written ? kSuccess : complain("error", "standard output cannot be written", kFailure);
   } catch (const UsageError& error) {

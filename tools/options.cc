@@ -25,7 +25,7 @@ void add_workload_options(CLI::App& app, WorkloadOptions& options, const std::ve
   add_text(app, "--data", "SPEC", options.data, "synthetic, mnist:DIR, cifar10:DIR or text:FILE")->group(group);
   add_whole(app, "--batch", options.batch, 1, kMost, "examples a step")->group(group);
   add_whole(app, "--seed", options.seed, 0, std::numeric_limits<std::int64_t>::max(),
-            "of initial weights, dropout, the data's order and synthetic data")
+            "of initial weights, dropout, the data's order, synthetic data and a planner's search")
       ->group(group);
   add_named_options(app, models, "Sizes of the model", options.model_options);
   const auto size = [&](const char* name, std::optional<std::int64_t>& target, std::int64_t otherwise,
@@ -54,6 +54,15 @@ void add_optimizer_options(CLI::App& app, OptimizerOptions& options,
       ->group(group);
 }
 
+void add_threads(CLI::App& app, std::int64_t& threads) {
+  add_whole(app, "--threads", threads, 0, 1024, "compute threads; 0: every CPU of the process");
+}
+
+void add_costs(CLI::App& app, std::string& costs) {
+  add_choice(app, "--costs", costs, {"general", "calibrated"},
+             "what plans take ops to cost: by rates of no machine in particular, or of this one, measured first");
+}
+
 void check_data(const WorkloadOptions& options, bool is_text) {
   const DataSpec spec = parse_data(options.data);
   const bool synthetic = spec.kind == "synthetic";
@@ -73,6 +82,12 @@ void check_data(const WorkloadOptions& options, bool is_text) {
   only("--classes", options.classes, synthetic && !is_text, "synthetic images");
   only("--vocabulary", options.vocabulary, synthetic && is_text, "synthetic text");
   only("--context", options.context, is_text, "text");
+}
+
+void check_workload(const WorkloadOptions& workload, const OptimizerOptions& optimizer, const Tables& tables) {
+  check_named("--optimizer", tables.optimizers, optimizer.kind, optimizer.options);
+  check_named("--model", tables.models, workload.model, workload.model_options);
+  check_data(workload, find_named(tables.models, "model", workload.model, {}).reads_tokens);
 }
 
 }  // namespace
@@ -107,26 +122,39 @@ void add_options(CLI::App& app, TrainCommand& command, const Tables& tables) {
       ->group(group);
   add_text(app, "--budget", "SIZE", command.budget, "all bytes that training may take: 512MiB, 1.5GiB, ..., or none")
       ->group(group);
-  add_whole(app, "--threads", command.threads, 0, 1024, "compute threads; 0: every CPU of the process")->group(group);
+  add_threads(app, command.threads);
+  add_costs(app, command.costs);
   group = "What is said";
   app.add_flag("--evaluate", command.evaluate, "measure the test split at the end")->group(group);
   add_whole(app, "--sample", command.sample, "", 1, std::int64_t{1} << 20,
             "print this many tokens that the model writes")
       ->group(group);
   add_text(app, "--json", "FILE", command.json, "an object a step and a last one with the summary")->group(group);
+  add_text(app, "--trace", "FILE", command.trace, "what runs and what is in memory, for Perfetto or chrome://tracing")
+      ->group(group);
 }
 
 void check(const TrainCommand& command, const Tables& tables) {
   (void)training_budget(command.budget);
-  check_named("--optimizer", tables.optimizers, command.optimizer.kind, command.optimizer.options);
-  check_named("--model", tables.models, command.workload.model, command.workload.model_options);
+  check_workload(command.workload, command.optimizer, tables);
   const bool is_text = find_named(tables.models, "model", command.workload.model, {}).reads_tokens;
-  check_data(command.workload, is_text);
   if (command.sample && !is_text) throw UsageError("--sample is for a --model that reads text");
 }
 
-void add_options(CLI::App& app, PlanCommand& command) {
-  add_text(app, "--graph", "FILE", command.graph, "the program, in the format of docs/scheduler.md")->required();
+void add_options(CLI::App& app, PlanCommand& command, const Tables& tables) {
+  add_workload_options(app, command.workload, tables.models);
+  add_optimizer_options(app, command.optimizer, tables.optimizers);
+  add_threads(app, command.threads);
+  add_costs(app, command.costs);
+  const std::vector<CLI::Option*> of_model =
+      app.get_options([&](const CLI::Option* o) { return o != app.get_help_ptr() && o->get_name() != "--seed"; });
+  app.get_option("--model")->each([&](const std::string&) { command.of_model = true; });
+  CLI::Option* graph = add_text(app, "--graph", "FILE", command.graph,
+                                "a program in the format of docs/scheduler.md, in place of a --model");
+  for (CLI::Option* option : of_model) graph->excludes(option);
+  add_text(app, "--dump-graph", "FILE", command.dump_graph, "where the graph of the model's step goes")
+      ->excludes(graph);
+  app.add_flag("--verbose", command.verbose, "say what the planner does");
   CLI::Option* budget =
       add_text(app, "--budget", "SIZE", command.budget, std::string("what it may take: ") + kBudgetForms);
   CLI::Option* sweep =
@@ -138,8 +166,66 @@ void add_options(CLI::App& app, PlanCommand& command) {
       ->needs(sweep);
   add_choice(app, "--effort", command.effort, {"default", "high"}, "how long to search");
   app.add_flag("--no-place", command.no_place, "bound live bytes only, without offsets");
-  add_whole(app, "--seed", command.seed, 0, std::int64_t{1} << 40, "of the search; the same seed gives the same plan");
   add_text(app, "--out", "FILE", command.out, "where the plan goes")->excludes(sweep);
+}
+
+void check(const PlanCommand& command, const Tables& tables) {
+  if (command.graph.empty() && !command.of_model) throw UsageError("give --graph FILE or --model NAME");
+  if (!command.graph.empty() && !command.sweep && command.budget.empty()) {
+    throw UsageError("give --budget SIZE or --sweep");
+  }
+  if (command.of_model) check_workload(command.workload, command.optimizer, tables);
+}
+
+void add_options(CLI::App& app, ExplainCommand& command, const Tables& tables) {
+  add_workload_options(app, command.workload, tables.models);
+  add_optimizer_options(app, command.optimizer, tables.optimizers);
+  add_text(app, "--budget", "SIZE", command.budget, "all bytes that training may take: 512MiB, 1.5GiB, ..., or none");
+  add_threads(app, command.threads);
+  add_costs(app, command.costs);
+  add_whole(app, "--offers", command.offers, 0, 1000, "larger budgets that are planned, to say what they would buy");
+}
+
+void check(const ExplainCommand& command, const Tables& tables) {
+  (void)training_budget(command.budget);
+  check_workload(command.workload, command.optimizer, tables);
+}
+
+void add_options(CLI::App& app, SweepCommand& command, const Tables& tables) {
+  add_workload_options(app, command.workload, tables.models);
+  add_optimizer_options(app, command.optimizer, tables.optimizers);
+  app.add_option("--budgets", command.budgets,
+                 "with commas between them: none; 512MiB, ...; 40% of the peak without a budget above the fixed bytes; "
+                 "auto: the smallest that was planned and eleven up to the peak")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST");
+  add_whole(app, "--rounds", command.rounds, 1, 1000, "processes a budget; rounds follow each other");
+  add_whole(app, "--steps", command.steps, 1, 1000000, "measured in each process, after two that are not");
+  add_threads(app, command.threads);
+  add_choice(app, "--costs", command.costs, {"general", "calibrated", "measured"},
+             "what plans take ops to cost: by rates of no machine in particular, by those of this one, or as measured "
+             "op by op without a budget");
+  add_text(app, "--out", "FILE", command.out,
+           "the results as JSON (docs/sweep.md), after each process; an interrupted sweep goes on from there");
+  add_text(app, "--html", "FILE", command.html, "a page with charts, that opens offline");
+  add_text(app, "--svg", "PREFIX", command.svg, "PREFIX-curve.svg and PREFIX-step.svg, drawn by gnuplot");
+  app.add_flag(
+      "--peers", command.peers,
+      "measure PyTorch on the same model too, plain and checkpointed: mlp, vgg16 and gpt, where python3-torch is");
+  add_text(app, "--look", "SIZE", command.look, "the budget whose step the page and the second picture show");
+  app.add_flag("--batches", command.batches,
+               "find the largest batch that fits each budget, in place of measuring; budgets are bytes then");
+}
+
+void check(const SweepCommand& command, const Tables& tables) {
+  if (command.peers && command.workload.data != "synthetic") throw UsageError("--peers is for --data synthetic");
+  for (const std::string& budget : command.budgets) {
+    if (command.batches && (budget == "none" || budget == "auto" || budget.ends_with('%'))) {
+      throw UsageError("--batches finds batches for --budgets in bytes, and '" + budget + "' is none");
+    }
+  }
+  check_workload(command.workload, command.optimizer, tables);
 }
 
 void add_options(CLI::App& app, SimulateCommand& command) {

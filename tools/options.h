@@ -59,6 +59,8 @@ struct TrainCommand {
   bool evaluate = false;
   std::optional<std::int64_t> sample;
   std::string json;
+  std::string trace;
+  std::string costs = "general";
 };
 void add_options(CLI::App& app, TrainCommand& command, const Tables& tables);
 // Nothing for "none". Throws UsageError.
@@ -66,17 +68,52 @@ std::optional<std::int64_t> training_budget(const std::string& text);
 // Throws UsageError where the options do not fit each other, as far as that shows without model and data.
 void check(const TrainCommand& command, const Tables& tables);
 
+// What is planned is a graph file, or a step of a built-in model.
 struct PlanCommand {
   std::string graph;
+  bool of_model = false;
+  WorkloadOptions workload;
+  OptimizerOptions optimizer;
+  std::int64_t threads = 0;
+  std::string costs = "general";
+  std::string dump_graph;
+  bool verbose = false;
   std::string budget;
   bool sweep = false;
   std::vector<std::string> budgets{"90%", "80%", "70%", "60%", "50%", "40%", "30%", "20%", "10%"};
   std::string effort = "default";
   bool no_place = false;
-  std::int64_t seed = 1;
   std::string out;
 };
-void add_options(CLI::App& app, PlanCommand& command);
+void add_options(CLI::App& app, PlanCommand& command, const Tables& tables);
+void check(const PlanCommand& command, const Tables& tables);
+
+struct ExplainCommand {
+  WorkloadOptions workload;
+  OptimizerOptions optimizer;
+  std::string budget = "none";
+  std::int64_t threads = 0;
+  std::int64_t offers = 4;
+  std::string costs = "general";
+};
+void add_options(CLI::App& app, ExplainCommand& command, const Tables& tables);
+void check(const ExplainCommand& command, const Tables& tables);
+
+struct SweepCommand {
+  WorkloadOptions workload;
+  OptimizerOptions optimizer;
+  std::vector<std::string> budgets{"none", "auto"};
+  std::int64_t rounds = 3;
+  std::int64_t steps = 5;
+  std::int64_t threads = 0;
+  std::string costs = "general";
+  bool batches = false;
+  bool peers = false;
+  std::string look = "40%";
+  std::string out, html, svg;
+};
+void add_options(CLI::App& app, SweepCommand& command, const Tables& tables);
+void check(const SweepCommand& command, const Tables& tables);
 
 struct SimulateCommand {
   std::string graph;

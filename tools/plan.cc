@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "core/printable.h"
+#include "tidemark/dry_run.h"
 #include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 #include "tidemark/units.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/options.h"
+#include "tools/training.h"
+#include "tools/workload.h"
 
 namespace tidemark::tools {
 namespace {
@@ -93,15 +96,53 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
   }
 }
 
+// The bytes of a model's step, before anything of it exists.
+void forecast(const PlanCommand& command, const DryRun& run) {
+  std::printf("%s, batch %lld: %zu ops a step\n%s", command.workload.model.c_str(),
+              static_cast<long long>(command.workload.batch), run.graph.ops.size(), run.text().c_str());
+}
+
+// The optimizer's state in the other format than the one that was asked for; 0 where it has none.
+std::int64_t other_state(const Workload& workload, const PlanCommand& command, const SessionOptions& options) {
+  OptimizerOptions optimizer = command.optimizer;
+  optimizer.state = optimizer.state == "f32" ? "f16" : "f32";
+  return dry_run_of(workload, optimizer, command.workload.batch, options, {.plan = false}).optimizer;
+}
+
 }  // namespace
 
 void plan(const PlanCommand& command) {
   check_output("--out", command.out, {command.graph});
-  const scheduler::Graph graph = scheduler::read_graph(command.graph);
+  check_output("--dump-graph", command.dump_graph, {});
+  scheduler::Graph graph;
+  if (command.of_model) {
+    const bool table = command.budget.empty() && !command.sweep;
+    const auto threads = static_cast<int>(command.threads);
+    const Workload workload(command.workload);
+    check_optimizer(workload, command.optimizer);
+    const SessionOptions session{.threads = threads, .costs = costs_of(command.costs, threads)};
+    DryRun run = dry_run_of(workload, command.optimizer, command.workload.batch, session, {.plan = table});
+    if (table) {
+      forecast(command, run);
+      const char* other = command.optimizer.state == "f32" ? "f16" : "f32";
+      const std::int64_t bytes = run.optimizer > 0 ? other_state(workload, command, session) : 0;
+      if (bytes > 0)
+        std::printf("with --state %s the optimizer's state takes %s\n", other, format_bytes(bytes).c_str());
+    }
+    graph = std::move(run.graph);
+    graph.name = command.workload.model;
+    if (!command.dump_graph.empty()) scheduler::write_graph(graph, command.dump_graph);
+    if (table) return;
+  } else {
+    graph = scheduler::read_graph(command.graph);
+  }
   scheduler::PlanOptions options;
   options.effort = command.effort == "high" ? scheduler::Effort::kHigh : scheduler::Effort::kDefault;
   options.place = !command.no_place;
-  options.seed = static_cast<std::uint64_t>(command.seed);
+  options.seed = static_cast<std::uint64_t>(command.workload.seed);
+  if (command.verbose) {
+    options.watch = [](const std::string& line) { std::printf("  %s\n", core::printable_text(line).c_str()); };
+  }
   if (command.sweep) {
     sweep(graph, command, options);
     return;

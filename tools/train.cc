@@ -10,6 +10,7 @@
 #include "tidemark/ops.h"
 #include "tidemark/progress.h"
 #include "tidemark/session.h"
+#include "tidemark/trace.h"
 #include "tidemark/units.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
@@ -55,12 +56,18 @@ void train(const TrainCommand& options) {
     inputs.insert(inputs.end(), files.begin(), files.end());
   }
   check_output("--json", options.json, inputs);
+  check_output("--trace", options.trace, inputs);
+  if (!options.trace.empty() && options.trace == options.json) throw UsageError("--trace and --json name one file");
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
   if (budget) require_feasible(workload, options.optimizer, batch, threads, *budget);
 
   JsonLog log(options.json);
-  Session session({.budget = budget, .threads = threads, .seed = static_cast<std::uint64_t>(options.workload.seed)});
+  Session session({.budget = budget,
+                   .threads = threads,
+                   .seed = static_cast<std::uint64_t>(options.workload.seed),
+                   .costs = costs_of(options.costs, threads)});
+  if (!options.trace.empty()) session.start_timeline();
   Training training(workload, options.optimizer, batch, log.enabled());
   const std::int64_t steps = options.epochs ? *options.epochs * training.batches() : options.steps.value_or(100);
   training.start_schedule(steps);
@@ -81,6 +88,7 @@ void train(const TrainCommand& options) {
       progress.update(i, {{"loss", loss}, {"recomputed", report.last_step.recomputed_ops}});
     }
   }
+  if (!options.trace.empty()) write_trace(session.stop_timeline(), options.trace);
   const Report report = session.report();
   std::vector<Field> summary = {{"summary", true},
                                 {"median_step_seconds", median(seconds)},

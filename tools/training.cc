@@ -16,15 +16,6 @@
 namespace tidemark::tools {
 namespace {
 
-// The smallest budget that the planner knows for the graph.
-std::int64_t smallest_budget(const scheduler::Graph& graph) {
-  try {
-    return scheduler::plan(graph, 1).budget;
-  } catch (const BudgetError& error) {
-    return error.needed_bytes();
-  }
-}
-
 // The op that needs the most bytes together, and what for.
 std::string most_demanding_op(const DryRun& run) {
   const scheduler::Graph& graph = run.graph;
@@ -46,8 +37,9 @@ std::string most_demanding_op(const DryRun& run) {
            format_bytes(outputs) + ", scratchpad " + format_bytes(op.scratch) + "\n  pinned    " + format_bytes(pinned);
   }
   std::string held;
-  for (const Category category : {Category::kParameters, Category::kOptimizer, Category::kBatch}) {
-    const std::int64_t bytes = run.report.peak_by_category[static_cast<int>(category)];
+  for (const auto& [category, bytes] :
+       {std::pair(Category::kParameters, run.parameters), std::pair(Category::kOptimizer, run.optimizer),
+        std::pair(Category::kBatch, run.batches)}) {
     if (bytes > 0) held += (held.empty() ? "" : ", ") + std::string(to_string(category)) + " " + format_bytes(bytes);
   }
   return text + ": " + held;
@@ -145,17 +137,21 @@ void Training::start_schedule(std::int64_t steps) {
   scheduler_.emplace(*optimizer_, std::move(schedule));
 }
 
+Tensor Training::loss() {
+  if (batch_) ++*batch_;
+  if (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
+  const data::Batch& batch = **batch_;
+  return cross_entropy(model_(batch.x), batch.y);
+}
+
 Training::Result Training::step() {
   using Clock = std::chrono::steady_clock;
   Result result;
   const auto start = Clock::now();
-  if (batch_) ++*batch_;
-  if (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
-  const data::Batch& batch = **batch_;
   {
-    const Tensor loss = cross_entropy(model_(batch.x), batch.y);
-    loss.backward();
-    result.loss = loss.item();
+    const Tensor value = loss();
+    value.backward();
+    result.loss = value.item();
   }  // gone before the hash of the weights, so that it leaves no trace in the next step
   const auto pause = Clock::now();
   if (hashes_) result.gradient_hash = hash_gradients();
@@ -168,35 +164,41 @@ Training::Result Training::step() {
   return result;
 }
 
-DryRun dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads) {
-  Session session({.threads = threads, .dry_run = true});
-  Training training(workload, optimizer, batch, false);
-  training.step();
-  return {session.graph(), session.report()};
+Costs costs_of(const std::string& name, int threads) {
+  return name == "calibrated" ? Costs::calibrated(threads) : Costs();
+}
+
+DryRun dry_run_of(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch,
+                  const SessionOptions& options, const DryRunOptions& how) {
+  return dry_run(
+      options,
+      [&] {
+        Training training(workload, optimizer, batch, false);
+        training.step();
+      },
+      how);
 }
 
 void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
                       std::int64_t budget) {
-  const DryRun run = dry_run(workload, optimizer, batch, threads);
+  const auto run_with = [&](std::int64_t size) {
+    return dry_run_of(workload, optimizer, size, {.threads = threads}, {.offers = 0});
+  };
+  const DryRun run = run_with(batch);
   // Not whether a plan happens to be found at this budget: what is refused is all below the smallest that was planned.
-  std::optional<BudgetError> least;
-  try {
-    (void)scheduler::plan(run.graph, 0);
-  } catch (const BudgetError& error) {
-    least = error;
-  }
-  if (!least || budget >= least->needed_bytes()) return;
-  const std::int64_t needed = least->needed_bytes();
+  const std::int64_t needed = run.smallest;
+  if (budget >= needed) return;
   std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
-                     "\n  help: the smallest budget " + (least->exact() ? "" : "planned ") + "for this step is " +
-                     format_bytes_up(needed) + ", " + std::to_string(needed) + " bytes";
+                     "\n  help: the smallest budget " + (run.smallest_is_exact ? "" : "planned ") +
+                     "for this step is " + format_bytes_up(needed) + ", " + std::to_string(needed) + " bytes";
   if (batch > 1) {
-    const std::int64_t half = smallest_budget(dry_run(workload, optimizer, batch / 2, threads).graph);
+    const std::int64_t half = run_with(batch / 2).smallest;
     const std::string less = format_bytes(half);
     text += " (batch " + std::to_string(batch) + " -> " + std::to_string(batch / 2) + " would need " +
             (less == format_bytes(needed) ? std::to_string(half) + " bytes" : less) + ")";
   }
-  throw BudgetError(text, needed, least->exact() ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
+  throw BudgetError(text, needed,
+                    run.smallest_is_exact ? BudgetError::Needed::kExactly : BudgetError::Needed::kPlanned);
 }
 
 }  // namespace tidemark::tools

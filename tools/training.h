@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tidemark/data.h"
+#include "tidemark/dry_run.h"
 #include "tidemark/nn.h"
 #include "tidemark/optim.h"
 #include "tidemark/schedule.h"
@@ -37,10 +38,14 @@ class Training {
   // The learning rate follows the options' schedule over so many steps; until this is called it stays as it is. Throws
   // UsageError where the warm-up does not fit in.
   void start_schedule(std::int64_t steps);
-  // Takes the next batch, from a new epoch where one has ended.
+  // Of the next batch, from a new epoch where one has ended.
+  Tensor loss();
+  // All of a step.
   Result step();
 
   nn::Sequential& model() { return model_; }
+  const std::vector<Parameter>& all_parameters() const { return parameters_; }
+  const std::shared_ptr<optim::Optimizer>& optimizer() const { return optimizer_; }
   std::int64_t parameters() { return model_.parameter_count(); }
   std::int64_t batches() const { return loader_->batches(); }
   // Gives the batches' bytes back; no step can follow.
@@ -52,7 +57,7 @@ class Training {
 
   nn::Sequential model_;
   std::vector<Parameter> parameters_;
-  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::shared_ptr<optim::Optimizer> optimizer_;
   std::string schedule_;
   std::int64_t warmup_;
   std::optional<optim::Scheduler> scheduler_;
@@ -61,12 +66,12 @@ class Training {
   bool hashes_;
 };
 
+// "general", or measured on this machine.
+Costs costs_of(const std::string& name, int threads);
+
 // One step at this batch size, from shapes alone: no kernel runs and no memory is taken.
-struct DryRun {
-  scheduler::Graph graph;
-  Report report;
-};
-DryRun dry_run(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads);
+DryRun dry_run_of(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch,
+                  const SessionOptions& options, const DryRunOptions& how);
 
 // Throws BudgetError, saying which budget and which batch size would do, where no plan of a step fits.
 void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,

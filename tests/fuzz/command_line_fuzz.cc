@@ -50,18 +50,35 @@ void require_values(const std::vector<Named>& entries, const std::string& name, 
   }
 }
 
-void train(const tools::TrainCommand& command) {
-  const tools::WorkloadOptions& workload = command.workload;
+void require_workload(const tools::WorkloadOptions& workload, const tools::OptimizerOptions& optimizer) {
   require(workload.batch >= 1 && workload.batch <= 1 << 30 && workload.seed >= 0, "batch and seed are in range");
-  require(!command.steps || !command.epochs, "steps or epochs");
-  require(tools::training_budget(command.budget).value_or(1) > 0, "a budget is more than nothing");
   require(!tools::parse_data(workload.data).kind.empty(), "data has a kind");
   require_values(models(), workload.model, workload.model_options);
-  require_values(optimizers(), command.optimizer.kind, command.optimizer.options);
+  require_values(optimizers(), optimizer.kind, optimizer.options);
+}
+
+void train(const tools::TrainCommand& command) {
+  require_workload(command.workload, command.optimizer);
+  require(!command.steps || !command.epochs, "steps or epochs");
+  require(tools::training_budget(command.budget).value_or(1) > 0, "a budget is more than nothing");
+}
+
+void explain(const tools::ExplainCommand& command) {
+  require_workload(command.workload, command.optimizer);
+  require(tools::training_budget(command.budget).value_or(1) > 0, "a budget is more than nothing");
+  require(command.offers >= 0 && command.offers <= 1000, "offers are in range");
+}
+
+void sweep(const tools::SweepCommand& command) {
+  require_workload(command.workload, command.optimizer);
+  require(command.rounds >= 1 && command.steps >= 1 && !command.budgets.empty(), "there is something to measure");
 }
 
 void plan(const tools::PlanCommand& command) {
-  require(!command.graph.empty() && (command.sweep || !command.budget.empty()), "a graph and a budget");
+  require(command.graph.empty() == command.of_model, "a graph or a model");
+  require(command.of_model || command.sweep || !command.budget.empty(), "a graph and a budget");
+  if (command.of_model) require_workload(command.workload, command.optimizer);
+  if (command.of_model && !command.sweep && command.budget.empty()) return;
   require(!command.sweep || (command.budget.empty() && command.out.empty()), "a table has no budget and no file");
   std::vector<std::string> texts = command.budgets;
   if (!command.sweep) texts = {command.budget};
@@ -88,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const std::string& word : words) argv.push_back(word.c_str());
   try {
     tools::run_command_line(static_cast<int>(argv.size()), argv.data(), {models(), optimizers()},
-                            {train, plan, simulate});
+                            {train, plan, simulate, explain, sweep});
   } catch (const tools::UsageError& error) {
     require(*error.what() != '\0', "an error says something");
   }

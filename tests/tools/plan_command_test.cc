@@ -80,6 +80,14 @@ TEST_F(PlanCommandTest, SameSeedSameFile) {
   EXPECT_EQ(folder_.read("a.json"), folder_.read("b.json"));
 }
 
+TEST_F(PlanCommandTest, SaysWhatThePlannerDoes) {
+  const Outcome quiet = run_command("plan" + graph() + "--budget 60% --out " + file("quiet.json"));
+  const Outcome loud = run_command("plan" + graph() + "--budget 60% --verbose --out " + file("loud.json"));
+  EXPECT_EQ(folder_.read("quiet.json"), folder_.read("loud.json"));
+  EXPECT_THAT(loud.output, AllOf(HasSubstr("bound: +"), HasSubstr("placed in"), HasSubstr(quiet.output)));
+  EXPECT_THAT(quiet.output, Not(HasSubstr("bound: +")));
+}
+
 TEST_F(PlanCommandTest, SweepNeverRises) {
   const Outcome outcome = run_command("plan" + graph() + "--sweep --budgets 10%,50%,60%,70%,80%,90%,100%");
   ASSERT_EQ(outcome.code, 0) << outcome.output;
