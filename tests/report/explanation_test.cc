@@ -21,12 +21,12 @@ struct Explained {
   std::vector<float> losses;
 };
 
-Explained explained(std::optional<std::int64_t> budget, const Chain::Touch& touch = {}) {
+Explained explained(std::optional<std::int64_t> budget, const Chain::Touch& touch = {}, int offers = 0) {
   Session session({.budget = budget, .threads = 2});
   Chain chain;
   Explained result;
   for (int i = 0; i < 4; ++i) result.losses.push_back(chain.step(touch));
-  result.explanation = session.explanation();
+  result.explanation = session.explanation(offers);
   result.report = session.report();
   return result;
 }
@@ -79,7 +79,7 @@ TEST(Explanation, ThePeakIsTheReports) {
 
 TEST(Explanation, OffersCostLessWithMoreBytes) {
   const ChainBytes bytes = bytes_of_chain();
-  const auto [explanation, report, losses] = explained(bytes.at(0.35));
+  const auto [explanation, report, losses] = explained(bytes.at(0.35), {}, 4);
   ASSERT_TRUE(explanation.here);
   EXPECT_EQ(explanation.here->budget, bytes.at(0.35));
   ASSERT_EQ(explanation.with_more.size(), 4u);
