@@ -1,64 +1,27 @@
 #include "report/peers.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <array>
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <string_view>
+#include <optional>
 
 #include "report/embedded.h"
-#include "tidemark/error.h"
+#include "report/script.h"
 
 namespace tidemark::report {
 namespace {
 
 constexpr std::array<const char*, 3> kModes = {"none", "block", "sqrt"};
 
-// The script as a file of its own, gone with this.
-class Script {
- public:
-  Script() {
-    std::string name = (std::filesystem::temp_directory_path() / "tidemark-peer-XXXXXX").string();
-    const int descriptor = mkstemp(name.data());
-    if (descriptor < 0) throw Error("a temporary file cannot be made in " + name);
-    path_ = name;
-    const bool whole = ::write(descriptor, kTorchPeer.data(), kTorchPeer.size()) == std::ssize(kTorchPeer);
-    close(descriptor);
-    if (!whole) throw Error("a temporary file cannot be written: " + path_);
-  }
-  Script(const Script&) = delete;
-  Script& operator=(const Script&) = delete;
-  ~Script() { unlink(path_.c_str()); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-std::string quoted(const std::string& word) {
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
-// The number that it prints; nothing where it fails, and then `why` is the last line of what it said.
-std::optional<double> number_of(const std::string& command, std::string& why) {
-  std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) {
-    why = "no process can be started";
-    return std::nullopt;
-  }
-  std::string last;
-  char line[4096];
-  while (std::fgets(line, sizeof line, pipe) != nullptr) last = line;
-  const int status = pclose(pipe);
+// The number that the script prints last; nothing where it fails, and then `why` is the last line of what it said.
+std::optional<double> number_of(const std::vector<std::string>& words, std::string& why) {
+  // Debian's python, which python3-torch belongs to.
+  const ScriptEnd end = run_script("/usr/bin/python3", kTorchPeer, words, Errors::kTaken);
+  std::string last = end.output;
   while (!last.empty() && last.back() == '\n') last.pop_back();
-  char* end = nullptr;
-  const double number = std::strtod(last.c_str(), &end);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && end != last.c_str() && *end == '\0') return number;
+  last.erase(0, last.rfind('\n') + 1);
+  char* rest = nullptr;
+  const double number = std::strtod(last.c_str(), &rest);
+  if (end.code == 0 && rest != last.c_str() && *rest == '\0') return number;
   why = last.empty() ? "it ended without a word" : last;
   return std::nullopt;
 }
@@ -76,16 +39,16 @@ std::vector<SweepPeer> peers() {
 }
 
 void measure_peer(std::size_t which, const std::vector<std::string>& options, SweepPeer& peer) {
-  const Script script;
-  // Debian's python, which python3-torch belongs to.
-  std::string command = "/usr/bin/python3 " + quoted(script.path()) + " --checkpoint " + kModes.at(which);
-  for (const std::string& word : options) command += " " + quoted(word);
+  std::vector<std::string> words = {"--checkpoint", kModes.at(which)};
+  words.insert(words.end(), options.begin(), options.end());
   if (peer.peak_bytes == 0) {
-    const auto bytes = number_of(command + " --memory", peer.refused);
+    words.push_back("--memory");
+    const auto bytes = number_of(words, peer.refused);
     if (!bytes) return;
     peer.peak_bytes = static_cast<std::int64_t>(*bytes);
+    words.pop_back();
   }
-  if (const auto seconds = number_of(command, peer.refused)) peer.seconds.push_back(*seconds);
+  if (const auto seconds = number_of(words, peer.refused)) peer.seconds.push_back(*seconds);
 }
 
 }  // namespace tidemark::report

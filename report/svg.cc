@@ -1,17 +1,12 @@
 // Pictures by gnuplot, for documents.
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/output_file.h"
+#include "report/script.h"
 #include "tidemark/error.h"
 #include "tidemark/page.h"
 
@@ -28,24 +23,12 @@ std::string number(double value) {
 
 // What gnuplot draws to its standard output.
 std::string drawn(const std::string& script) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> commands(std::tmpfile(), std::fclose);
-  if (commands == nullptr || std::fwrite(script.data(), 1, script.size(), commands.get()) != script.size() ||
-      std::fflush(commands.get()) != 0) {
-    throw Error(std::string("a temporary file cannot be written: ") + std::strerror(errno));
-  }
-  std::rewind(commands.get());
-  const std::string command = "gnuplot /dev/fd/" + std::to_string(fileno(commands.get())) + " 2>/dev/null";
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) throw Error(std::string("gnuplot cannot be started: ") + std::strerror(errno));
-  std::string text;
-  char part[1 << 16];
-  while (const std::size_t got = std::fread(part, 1, sizeof part, pipe)) text.append(part, got);
-  const int status = pclose(pipe);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) == 127) {
+  const report::ScriptEnd end = report::run_script("gnuplot", script, {}, report::Errors::kDropped);
+  if (end.code == 127) {
     throw Error("gnuplot is not there, and it draws the SVGs: install gnuplot-nox, or take the HTML page");
   }
-  if (WEXITSTATUS(status) != 0 || text.find("</svg>") == std::string::npos) throw Error("gnuplot drew no picture");
-  return text;
+  if (end.code != 0 || end.output.find("</svg>") == std::string::npos) throw Error("gnuplot drew no picture");
+  return end.output;
 }
 
 void write(const std::string& script, const std::string& path) {

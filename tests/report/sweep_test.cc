@@ -13,6 +13,7 @@
 
 #include "gtest/gtest.h"
 #include "report/child.h"
+#include "report/script.h"
 #include "tests/autograd/support.h"
 #include "tests/core/temporary_folder.h"
 #include "tidemark/nn.h"
@@ -227,6 +228,17 @@ TEST(Sweep, FindsTheLargestBatch) {
   };
   EXPECT_LE(smallest(batch), budget);
   EXPECT_GT(smallest(batch + batch / 16), budget);
+}
+
+TEST(Script, RunsWithItsWordsAsTheyAre) {
+  using report::Errors;
+  const std::string script = "echo \"$#:$2\"; echo wrong >&2; exit 3\n";
+  const report::ScriptEnd end = report::run_script("/bin/sh", script, {"a", "it's $HOME; `x`"}, Errors::kDropped);
+  EXPECT_EQ(end.code, 3);
+  EXPECT_EQ(end.output, "2:it's $HOME; `x`\n");
+  EXPECT_EQ(report::run_script("/bin/sh", script, {}, Errors::kTaken).output, "0:\nwrong\n");
+  EXPECT_EQ(report::run_script("/no/such/interpreter", script, {}, Errors::kDropped).code, 127);
+  EXPECT_NE(report::run_script("/bin/sh", "kill -9 $$\n", {}, Errors::kDropped).code, 0);
 }
 
 TEST(Child, ReturnsOrThrowsWhatTheWorkDoes) {
