@@ -52,7 +52,7 @@ void Replay::run(std::span<const Step> steps, std::int64_t shift, const Unread& 
 }
 
 void Replay::move(const Step& step, std::int64_t shift, StorageId storage) {
-  const auto began = Clock::now();
+  const auto began = timeline_.on() ? Clock::now() : Clock::time_point();
   storages_.move(storage, step.offset + shift);
   if (!timeline_.on()) return;
   const Storage& moved = storages_[storage];

@@ -171,7 +171,11 @@ DataWait::DataWait(Session& session, SourceLocation where)
 
 DataWait::~DataWait() {
   TimelineRecorder& timeline = session_.engine().timeline();
-  if (timeline.on()) timeline.span(Timeline::Track::kData, "data", where_, began_, 0, 0);
+  try {
+    if (timeline.on()) timeline.span(Timeline::Track::kData, "data", where_, began_, 0, 0);
+  } catch (const std::bad_alloc&) {
+    // A span less: whoever waited has the batch all the same.
+  }
 }
 
 std::int32_t check_gradients(Session& session, const std::shared_ptr<const AnyOp>& op,

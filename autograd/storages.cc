@@ -108,7 +108,8 @@ std::vector<StorageId> Storages::by_offset() const {
 }
 
 void Storages::relocate(std::span<const Target> targets) {
-  const auto began = TimelineRecorder::Clock::now();
+  using Clock = TimelineRecorder::Clock;
+  const auto began = timeline_.on() ? Clock::now() : Clock::time_point();
   std::vector<memory::Arena::Relocation> relocations;
   std::int64_t bytes = 0;
   for (const Target& target : targets) {
