@@ -174,6 +174,9 @@ void check(const PlanCommand& command, const Tables& tables) {
   if (!command.graph.empty() && !command.sweep && command.budget.empty()) {
     throw UsageError("give --budget SIZE or --sweep");
   }
+  if (!command.sweep && command.budget.empty() && (!command.out.empty() || command.verbose)) {
+    throw UsageError("--out and --verbose are for a plan: give --budget SIZE or --sweep");
+  }
   if (command.of_model) check_workload(command.workload, command.optimizer, tables);
 }
 
@@ -213,13 +216,17 @@ void add_options(CLI::App& app, SweepCommand& command, const Tables& tables) {
   app.add_flag(
       "--peers", command.peers,
       "measure PyTorch on the same model too, plain and checkpointed: mlp, vgg16 and gpt, where python3-torch is");
-  add_text(app, "--look", "SIZE", command.look, "the budget whose step the page and the second picture show");
+  add_text(app, "--look", "SIZE", command.look,
+           "the budget whose step the page and the second picture show, or the smallest planned where that is larger");
   app.add_flag("--batches", command.batches,
                "find the largest batch that fits each budget, in place of measuring; budgets are bytes then");
 }
 
 void check(const SweepCommand& command, const Tables& tables) {
   if (command.peers && command.workload.data != "synthetic") throw UsageError("--peers is for --data synthetic");
+  if (command.batches && (command.peers || !command.out.empty() || !command.html.empty() || !command.svg.empty())) {
+    throw UsageError("--batches measures nothing: it has no --out, --html, --svg or --peers");
+  }
   for (const std::string& budget : command.budgets) {
     if (command.batches && (budget == "none" || budget == "auto" || budget.ends_with('%'))) {
       throw UsageError("--batches finds batches for --budgets in bytes, and '" + budget + "' is none");

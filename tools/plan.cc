@@ -120,7 +120,9 @@ void plan(const PlanCommand& command) {
     const auto threads = static_cast<int>(command.threads);
     const Workload workload(command.workload);
     check_optimizer(workload, command.optimizer);
-    const SessionOptions session{.threads = threads, .costs = costs_of(command.costs, threads)};
+    const SessionOptions session{.threads = threads,
+                                 .seed = static_cast<std::uint64_t>(command.workload.seed),
+                                 .costs = costs_of(command.costs, threads)};
     DryRun run = dry_run_of(workload, command.optimizer, command.workload.batch, session, {.plan = table});
     if (table) {
       forecast(command, run);

@@ -1,6 +1,7 @@
 // tidemark sweep: a built-in model in many budgets.
 #include "tidemark/sweep.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -61,7 +62,8 @@ void find_batches(const SweepCommand& command) {
 
 // One step in the budget that is looked at: what it takes over time, and why.
 void look(const SweepCommand& command, const Sweep& result, Page& page) {
-  Session session({.budget = sweep_budget(command.look, result.fixed_bytes, result.peak_bytes),
+  const std::optional<std::int64_t> asked = sweep_budget(command.look, result.fixed_bytes, result.peak_bytes);
+  Session session({.budget = asked ? std::optional(std::max(*asked, result.smallest_bytes)) : std::nullopt,
                    .threads = static_cast<int>(command.threads),
                    .seed = static_cast<std::uint64_t>(command.workload.seed)});
   const Workload workload(command.workload);

@@ -60,13 +60,14 @@ void train(const TrainCommand& options) {
   if (!options.trace.empty() && options.trace == options.json) throw UsageError("--trace and --json name one file");
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
-  if (budget) require_feasible(workload, options.optimizer, batch, threads, *budget);
+  const SessionOptions of_session{.budget = budget,
+                                  .threads = threads,
+                                  .seed = static_cast<std::uint64_t>(options.workload.seed),
+                                  .costs = costs_of(options.costs, threads)};
+  if (budget) require_feasible(workload, options.optimizer, batch, of_session);
 
   JsonLog log(options.json);
-  Session session({.budget = budget,
-                   .threads = threads,
-                   .seed = static_cast<std::uint64_t>(options.workload.seed),
-                   .costs = costs_of(options.costs, threads)});
+  Session session(of_session);
   if (!options.trace.empty()) session.start_timeline();
   Training training(workload, options.optimizer, batch, log.enabled());
   const std::int64_t steps = options.epochs ? *options.epochs * training.batches() : options.steps.value_or(100);

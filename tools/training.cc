@@ -179,14 +179,15 @@ DryRun dry_run_of(const Workload& workload, const OptimizerOptions& optimizer, s
       how);
 }
 
-void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
-                      std::int64_t budget) {
+void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch,
+                      const SessionOptions& options) {
   const auto run_with = [&](std::int64_t size) {
-    return dry_run_of(workload, optimizer, size, {.threads = threads}, {.offers = 0});
+    return dry_run_of(workload, optimizer, size, options, {.offers = 0});
   };
   const DryRun run = run_with(batch);
   // Not whether a plan happens to be found at this budget: what is refused is all below the smallest that was planned.
   const std::int64_t needed = run.smallest;
+  const std::int64_t budget = options.budget.value_or(needed);
   if (budget >= needed) return;
   std::string text = format_bytes(budget) + " cannot hold " + most_demanding_op(run) +
                      "\n  help: the smallest budget " + (run.smallest_is_exact ? "" : "planned ") +

@@ -73,8 +73,9 @@ Costs costs_of(const std::string& name, int threads);
 DryRun dry_run_of(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch,
                   const SessionOptions& options, const DryRunOptions& how);
 
-// Throws BudgetError, saying which budget and which batch size would do, where no plan of a step fits.
-void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch, int threads,
-                      std::int64_t budget);
+// Throws BudgetError, saying which budget and which batch size would do, where no plan of a step fits in the options'
+// budget.
+void require_feasible(const Workload& workload, const OptimizerOptions& optimizer, std::int64_t batch,
+                      const SessionOptions& options);
 
 }  // namespace tidemark::tools

@@ -76,6 +76,7 @@ TEST_F(LookCommandTest, PlanWritesTheGraphOfAModel) {
   // The file plans as the model does.
   EXPECT_EQ(run_command("plan --graph " + file("graph.json") + " --budget 85%").output, outcome.output);
   EXPECT_EQ(run_command("plan " + kSmall + "--dump-graph " + file("no/graph.json")).code, 1);
+  EXPECT_THAT(run_command("plan " + kSmall + "--out " + file("plan.json")).output, HasSubstr("give --budget SIZE"));
 }
 
 TEST_F(LookCommandTest, ExplainGivesReasons) {
@@ -117,6 +118,13 @@ TEST_F(LookCommandTest, SweepMeasuresAndDraws) {
   EXPECT_EQ(run_command("sweep " + kSmall + "--rounds 0").code, 64);
 }
 
+TEST_F(LookCommandTest, SweepShowsAStepThatRunsWhereTheOneAskedForCannot) {
+  const Outcome outcome =
+      run_command("sweep " + kSmall + "--budgets none --rounds 1 --steps 1 --look 1KiB --html " + file("page.html"));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_THAT(folder_.read("page.html"), HasSubstr("\"timeline\""));
+}
+
 TEST_F(LookCommandTest, SweepFindsBatches) {
   const Outcome outcome = run_command("sweep " + kSmall + "--batches --budgets 8MiB,16MiB");
   ASSERT_EQ(outcome.code, 0) << outcome.output;
@@ -125,6 +133,8 @@ TEST_F(LookCommandTest, SweepFindsBatches) {
   EXPECT_GT(std::stoll(found[1]), 1);
   EXPECT_GT(std::stoll(found[2]), std::stoll(found[1]));
   EXPECT_EQ(run_command("sweep " + kSmall + "--batches --budgets 50%").code, 64);
+  EXPECT_THAT(run_command("sweep " + kSmall + "--batches --budgets 8MiB --html " + file("page.html")).output,
+              HasSubstr("--batches measures nothing"));
 }
 
 }  // namespace
