@@ -220,10 +220,10 @@ std::pair<std::int64_t, Shape> with_last(const Shape& shape, std::int64_t c, std
   return {images, shape.with(-3, c).with(-2, h).with(-1, w)};
 }
 
-}  // namespace
-
-// Its square is a number.
+// Of a shuffle: its square is a number.
 constexpr std::int64_t kMostFactor = std::int64_t{1} << 31;
+
+}  // namespace
 
 Tensor pixel_shuffle(const Tensor& x, std::int64_t factor, SourceLocation where) {
   const Shape shape = x.shape(where);
