@@ -60,9 +60,11 @@ std::vector<SweepPoint> points_of(const Sweep& sweep) {
   add("none", std::nullopt);
   for (const std::string& text : sweep.options.budgets) {
     if (text == "none") continue;
-    if (text == "auto") {
+    const std::int64_t low = core::round_up(sweep.smallest_bytes, kUnit);
+    if (text == "smallest") {
+      add(text, low);
+    } else if (text == "auto") {
       constexpr int kBetween = 10;
-      const std::int64_t low = core::round_up(sweep.smallest_bytes, kUnit);
       for (int i = 0; i <= kBetween + 1; ++i) {
         add(i == 0 ? "smallest" : "auto",
             core::round_up(low + (std::max(sweep.peak_bytes, low) - low) * i / (kBetween + 1), kUnit));
@@ -150,7 +152,7 @@ bool Sweep::complete() const {
 Sweep sweep(const SweepOptions& options, const std::function<SweepSubject()>& program) {
   check(options, program);
   for (const std::string& text : options.budgets) {
-    if (text != "none" && text != "auto" && !part_of(text)) (void)parse_bytes(text);
+    if (text != "none" && text != "smallest" && text != "auto" && !part_of(text)) (void)parse_bytes(text);
   }
   const auto say = [&](const std::string& line) {
     if (options.say) options.say(line);
@@ -176,7 +178,7 @@ Sweep sweep(const SweepOptions& options, const std::function<SweepSubject()>& pr
   };
 
   SessionOptions planned = session;
-  if (options.costs != "general") {
+  if (options.costs != "general" && !sweep.complete()) {
     say("measuring costs");
     planned.costs = report::costs_in_child(options, session, program);
   }

@@ -1,5 +1,5 @@
 // tidemark sweep: a built-in model in many budgets.
-#include "tidemark/sweep.h"
+#include "tools/sweep.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -118,6 +118,26 @@ std::string command_line_of(const SweepCommand& command) {
 
 }  // namespace
 
+SweepOptions sweep_options(const SweepCommand& command) {
+  return {.name = command.workload.model,
+          .budgets = command.budgets,
+          .rounds = static_cast<int>(command.rounds),
+          .steps = static_cast<int>(command.steps),
+          .threads = static_cast<int>(command.threads),
+          .seed = static_cast<std::uint64_t>(command.workload.seed),
+          .costs = command.costs,
+          .file = command.out,
+          .subject = subject_of(command),
+          .peers = command.peers ? peer_options(command) : std::vector<std::string>(),
+          .say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }};
+}
+
+SweepSubject sweep_subject(const SweepCommand& command) {
+  const Workload workload(command.workload);
+  check_optimizer(workload, command.optimizer);
+  return subject(workload, command, command.workload.batch);
+}
+
 void sweep(const SweepCommand& command) {
   check_output("--out", command.out, {});
   check_output("--html", command.html, {command.out});
@@ -129,23 +149,8 @@ void sweep(const SweepCommand& command) {
     find_batches(command);
     return;
   }
-  const SweepOptions options{.name = command.workload.model,
-                             .budgets = command.budgets,
-                             .rounds = static_cast<int>(command.rounds),
-                             .steps = static_cast<int>(command.steps),
-                             .threads = static_cast<int>(command.threads),
-                             .seed = static_cast<std::uint64_t>(command.workload.seed),
-                             .costs = command.costs,
-                             .file = command.out,
-                             .subject = subject_of(command),
-                             .peers = command.peers ? peer_options(command) : std::vector<std::string>(),
-                             .say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }};
   Page page{.title = "Tidemark: " + command.workload.model, .command = command_line_of(command)};
-  page.sweep = tidemark::sweep(options, [&] {
-    const Workload workload(command.workload);
-    check_optimizer(workload, command.optimizer);
-    return subject(workload, command, command.workload.batch);
-  });
+  page.sweep = tidemark::sweep(sweep_options(command), [&] { return sweep_subject(command); });
   std::fputs(page.sweep->table().c_str(), stdout);
   if (command.html.empty() && command.svg.empty()) return;
   look(command, *page.sweep, page);

@@ -36,8 +36,8 @@ struct SweepSubject {
 
 struct SweepOptions {
   std::string name;  // of the program, in the report
-  // "none"; bytes as "512MiB"; "40%" of the peak without a budget above the fixed bytes, which are added; "auto": the
-  // smallest budget that was planned, and ten from there on evenly to the peak.
+  // "none"; bytes as "512MiB"; "40%" of the peak without a budget above the fixed bytes, which are added; "smallest":
+  // that was planned; "auto": the smallest, and eleven from there on evenly to the peak.
   std::vector<std::string> budgets = {"none", "auto"};
   int rounds = 3;  // processes a point; rounds come one after the other, so that drift of the machine meets all alike
   int steps = 5;   // measured of each process, after two that are not
