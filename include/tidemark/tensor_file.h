@@ -4,11 +4,17 @@
 //   for (const td::FileTensor& tensor : file.tensors()) std::puts(tensor.name.c_str());
 //   file.read_f32(*file.find("head.weight"), 0, 4096, floats);
 //
+//   td::write_tensors("copy.safetensors", {{"x", td::StoredType::kF32, {2, 3}, [&](const td::AppendBytes& append) {
+//                                             append(x.data(), 24);
+//                                           }}});
+//
 // Nothing of a tensor's size is ever held: reading goes straight to where the elements are wanted, or through a buffer
-// of at most 1 MiB. What is wrong with a file is a FileError that names the file and the byte.
+// of at most 1 MiB, and so does writing. What is wrong with a file is a FileError that names the file and the byte.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <span>
@@ -87,5 +93,27 @@ class TensorFile {
   State& state() const;  // throws Error where the file was moved from
   std::unique_ptr<State> state_;
 };
+
+// Takes the next bytes of a tensor.
+using AppendBytes = std::function<void(const void* bytes, std::int64_t count)>;
+
+struct TensorToWrite {
+  std::string name;
+  StoredType type = StoredType::kF32;
+  std::vector<std::int64_t> shape;
+  // Appends its elements in C order, in parts of any size. Called once.
+  std::function<void(const AppendBytes& append)> write;
+};
+
+// The ending tells the format: .safetensors, .npy for one tensor, whose name is not kept, or .npz. Only safetensors has
+// metadata, bf16 and f8; its larger elements come first, so that each tensor is aligned, and else tensors are in the
+// order given. The file is written whole in the place of one that is there, or FileError is thrown and nothing has
+// changed. What the format cannot hold is an Error before anything is written.
+void write_tensors(const std::string& path, std::span<const TensorToWrite> tensors, const FileMetadata& metadata = {},
+                   SourceLocation where = SourceLocation::current());
+inline void write_tensors(const std::string& path, std::initializer_list<TensorToWrite> tensors,
+                          const FileMetadata& metadata = {}, SourceLocation where = SourceLocation::current()) {
+  write_tensors(path, std::span<const TensorToWrite>(tensors.begin(), tensors.size()), metadata, where);
+}
 
 }  // namespace tidemark
