@@ -26,6 +26,7 @@
 #include "tidemark/sparse_grad.h"
 #include "tidemark/sweep.h"
 #include "tidemark/tensor.h"
+#include "tidemark/tensor_file.h"
 #include "tidemark/timeline.h"
 #include "tidemark/trace.h"
 #include "tidemark/units.h"
