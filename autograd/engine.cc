@@ -423,9 +423,11 @@ void Engine::zero_grad(Handle* leaf) {
   }
 }
 
-void Engine::set_step(std::int64_t step) {
+void Engine::set_step(std::int64_t step) { set_keys(step, 0); }
+
+void Engine::set_keys(std::int64_t step, std::uint32_t ordinal) {
   keys_.step = step;
-  keys_.ordinal = 0;
+  keys_.ordinal = ordinal;
 }
 
 }  // namespace tidemark::detail

@@ -120,16 +120,27 @@ class Engine {
   // --- leaves.cc
   // A new leaf with undefined content.
   Tensor new_leaf(const Meta& meta, Category category, std::string_view name, SourceLocation where);
+  // One without elements, and without bytes until it is written to or has a source.
+  Tensor new_deferred(const Meta& meta, SourceLocation where);
+  // The leaf's bytes go: it is read from there whenever it is needed. Its name stays.
+  void set_source(Handle* handle, LeafSource source, SourceLocation where);
   Tensor detach(Handle* handle, SourceLocation where);
   // All elements, plain and in the value's own type.
   void read(Handle* handle, void* out, SourceLocation where);
-  void write(Handle* handle, const void* elements, SourceLocation where);
+  // Of a leaf: bytes [first, first + count), from wherever they are.
+  void read_part(const Handle* handle, std::int64_t first, std::int64_t count, std::byte* to, SourceLocation where);
+  // `fill` writes all bytes; it is not called where there are none. Where it throws, the elements are undefined.
+  void write(Handle* handle, const std::function<void(std::byte* bytes)>& fill, SourceLocation where);
   void* leaf_data(const Handle* handle);
   bool is_resident(const Handle* handle) const;
   // Makes the handle's category that of parameters; its gradient is wanted.
   void make_parameter(Handle* handle, std::string_view name, SourceLocation where);
   void set_requires_grad(Handle* handle, bool on, SourceLocation where);
   RngKey next_key() { return keys_.next(); }
+  const KeySequence& keys() const { return keys_; }
+  void set_keys(std::int64_t step, std::uint32_t ordinal);
+  // The name of a leaf whose gradient no optimizer has used since backward() wrote it.
+  std::optional<std::string> name_of_unused_gradient() const;
   // A leaf that a loader's thread fills: `pause` is called before its bytes are moved.
   Tensor new_batch(const Meta& meta, SourceLocation where);
   StorageId new_slot(std::int64_t bytes, std::function<void()> pause, SourceLocation where);
@@ -259,6 +270,7 @@ class Engine {
   // --- leaves.cc
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);
   void store_number(Handle* handle, SourceLocation where);
+  void store_deferred(Handle* handle, SourceLocation where);
   void release_batch(Handle* front);
 
   // --- report.cc
@@ -289,6 +301,7 @@ class Engine {
   Replay replay_;
   KeySequence keys_;
   std::set<Reason> reasons_;
+  std::list<LeafSource> sources_;  // kept as long as the session, as tapes and handles point to them
   // Made beforehand, for when there is no memory for a better one.
   const Error no_memory_{"the session has ended: the system had no memory left in the middle of a call"};
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 
+#include "autograd/leaf_source.h"
 #include "autograd/tape.h"
 
 namespace tidemark::detail {
@@ -22,8 +23,9 @@ struct Reason {
   bool operator<(const Reason& other) const { return std::tie(text, spent) < std::tie(other.text, other.spent); }
 };
 
-// A handle reads its value in one of four ways: through the tape (computed in this step), from a storage (a leaf, or a
-// value that was settled), from elements of its own (a small value of an earlier step), or not at all (lost).
+// A handle reads its value in one of five ways: through the tape (computed in this step), from a storage (a leaf, or a
+// value that was settled), from elements of its own (a small value of an earlier step), from a file, or not at all
+// (lost).
 class Handle {
  public:
   Engine* engine = nullptr;  // null once the session is gone
@@ -42,6 +44,7 @@ class Handle {
   std::int64_t offset = 0;              // of a view, into the storage
   Handle* grad = nullptr;               // of leaves: the accumulated gradient
   std::unique_ptr<std::byte[]> number;  // the elements of a small value, plain
+  LeafSource* source = nullptr;         // the engine's; of a leaf that is read from a file, or has no elements yet
   const Reason* lost = nullptr;         // why it can no longer be read
   const Reason* no_graph = nullptr;     // why it can no longer go backward
   SourceLocation where;
@@ -53,7 +56,8 @@ class Handle {
   bool stays_readable() const { return keep || meta.bytes <= kSmallBytes; }
   // Computed by the tape of this generation, and neither settled nor lost.
   bool computed(std::uint32_t now) const {
-    return value != kNone && generation == now && storage == kNone && number == nullptr && lost == nullptr;
+    return value != kNone && generation == now && storage == kNone && number == nullptr && source == nullptr &&
+           lost == nullptr;
   }
 };
 

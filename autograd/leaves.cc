@@ -62,14 +62,63 @@ void Engine::store_number(Handle* handle, SourceLocation where) {
   let_go();
   const StorageId id = storages_.create(handle->meta.bytes, Category::kBatch, Origin::kCarried);
   const std::unique_ptr<std::byte[]> elements = std::move(handle->number);
-  lifetimes_.store_number(handle, id);
+  lifetimes_.store(handle, id);
   place_leaf(id, handle->meta, where);
   if (storages_.has_bytes())
     std::memcpy(leaf_data(handle), elements.get(), static_cast<std::size_t>(handle->meta.bytes));
 }
 
+Tensor Engine::new_deferred(const Meta& meta, SourceLocation where) {
+  sources_.push_back({});
+  return Access::adopt(lifetimes_.new_sourced(meta, &sources_.back(), where));
+}
+
+// What was made without elements gets its place.
+void Engine::store_deferred(Handle* handle, SourceLocation where) {
+  if (handle->source->read) {
+    throw Error(absl::StrCat("[assign] '", handle->source->name,
+                             "' is read from its file whenever it is needed, and cannot be changed: load it without ",
+                             ".lazy (at ", to_string(where), ")"));
+  }
+  let_go();
+  if (!tape_.empty() && tape_.alive_nodes == 0 && !updating_) end_generation();
+  const Category category = handle->parameter ? Category::kParameters : Category::kBatch;
+  const StorageId id =
+      storages_.create(handle->meta.bytes, category, handle->parameter ? Origin::kPinned : Origin::kCarried);
+  storages_[id].name = handle->source->name;
+  const bool between_steps = tape_.empty();
+  if (between_steps) place_leaf(id, handle->meta, where);
+  lifetimes_.store(handle, id);
+  if (!between_steps) place_leaf(id, handle->meta, where);
+}
+
+void Engine::set_source(Handle* handle, LeafSource source, SourceLocation where) {
+  let_go();
+  if (handle->source == nullptr) {
+    source.name = storages_[handle->storage].name;
+    const StorageId storage = handle->storage;
+    settle_held({&storage, 1}, false, "load", where);
+    sources_.push_back(std::move(source));
+    lifetimes_.unstore(handle, &sources_.back());
+    let_go();
+    return;
+  }
+  source.name = handle->source->name;
+  if (handle->generation == lifetimes_.generation())
+    handle->value = kNone;  // ops recorded from now on read the new file
+  // What is recorded goes on from the former one.
+  sources_.push_back(std::move(source));
+  handle->source = &sources_.back();
+}
+
 void Engine::make_parameter(Handle* handle, std::string_view name, SourceLocation where) {
   let_go();
+  if (handle->source != nullptr) {
+    handle->source->name = std::string(name);
+    handle->parameter = true;
+    handle->requires_grad = true;
+    return;
+  }
   if (!tape_.empty() && tape_.alive_nodes == 0) end_generation();
   store_number(handle, where);
   Storage& storage = storages_[handle->storage];
@@ -81,6 +130,11 @@ void Engine::make_parameter(Handle* handle, std::string_view name, SourceLocatio
 }
 
 void Engine::set_requires_grad(Handle* handle, bool on, SourceLocation where) {
+  if (on && handle->source != nullptr && handle->source->read) {
+    throw Error(absl::StrCat("[set_requires_grad] '", handle->source->name,
+                             "' is read from its file whenever it is needed, and cannot be trained: load it without ",
+                             ".lazy (at ", to_string(where), ")"));
+  }
   if (on) store_number(handle, where);
   handle->requires_grad = on;
   if (handle->generation == lifetimes_.generation()) handle->value = kNone;  // ops recorded from now on see the change
@@ -94,11 +148,12 @@ void* Engine::leaf_data(const Handle* handle) {
 
 bool Engine::is_resident(const Handle* handle) const {
   if (handle->number != nullptr) return true;
+  if (handle->source != nullptr) return false;
   return handle->lost == nullptr && storages_[lifetimes_.storage_of(handle)].resident();
 }
 
 Tensor Engine::detach(Handle* handle, SourceLocation where) {
-  if (handle->number != nullptr || handle->storage != kNone) {
+  if (handle->number != nullptr || handle->source != nullptr || handle->storage != kNone) {
     if (handle->lost != nullptr) (void)recorder_.value_of(handle, "detach", where);
     return Access::adopt(lifetimes_.copy_of(handle, where));
   }
@@ -113,6 +168,10 @@ void Engine::read(Handle* handle, void* out, SourceLocation where) {
   if (bytes == 0) return;
   if (handle->number != nullptr) {
     std::memcpy(out, handle->number.get(), bytes);
+    return;
+  }
+  if (handle->source != nullptr) {
+    read_part(handle, 0, handle->meta.bytes, static_cast<std::byte*>(out), where);
     return;
   }
   let_go();
@@ -131,21 +190,43 @@ void Engine::read(Handle* handle, void* out, SourceLocation where) {
   replay_.copy_out(handle->meta, storages_.data(storage) + offset, out);
 }
 
-void Engine::write(Handle* handle, const void* elements, SourceLocation where) {
+void Engine::read_part(const Handle* handle, std::int64_t first, std::int64_t count, std::byte* to,
+                       SourceLocation where) {
+  if (!storages_.has_bytes()) {
+    std::fill_n(to, count, std::byte{0});
+  } else if (handle->source == nullptr) {
+    std::copy_n(static_cast<const std::byte*>(leaf_data(handle)) + first, count, to);
+  } else if (handle->source->read) {
+    handle->source->read(first, count, to);
+  } else {
+    throw Error(absl::StrCat("[read] '", handle->source->name, "' was made under DeferredInit at ",
+                             to_string(handle->where), " and has no elements yet (at ", to_string(where), ")"));
+  }
+}
+
+void Engine::write(Handle* handle, const std::function<void(std::byte*)>& fill, SourceLocation where) {
   if (!handle->leaf || handle->lost != nullptr) {
     throw Error(absl::StrCat("[assign] only leaves can be overwritten; this value was computed at ",
                              to_string(handle->where), " (at ", to_string(where), ")"));
   }
   let_go();
-  if (handle->number == nullptr) {
+  if (handle->source != nullptr) {
+    store_deferred(handle, where);
+  } else if (handle->number == nullptr) {
     const StorageId storage = handle->storage;
     settle_held({&storage, 1}, false, "assign", where);
   } else if (handle->generation == lifetimes_.generation()) {
     handle->value = kNone;  // ops recorded from now on read the new elements
   }
-  const auto bytes = static_cast<std::size_t>(handle->meta.bytes);
-  if (storages_.has_bytes() && bytes > 0) std::memcpy(leaf_data(handle), elements, bytes);
   ++handle->assignments;
+  if (storages_.has_bytes() && handle->meta.bytes > 0) fill(static_cast<std::byte*>(leaf_data(handle)));
+}
+
+std::optional<std::string> Engine::name_of_unused_gradient() const {
+  const auto has_gradient = [](const Handle* leaf) { return leaf->grad != nullptr; };
+  const auto found = std::find_if(graded_.begin(), graded_.end(), has_gradient);
+  if (found == graded_.end()) return std::nullopt;
+  return storages_[(*found)->storage].name;
 }
 
 // --- batches

@@ -67,7 +67,15 @@ Handle* Lifetimes::new_leaf(const Meta& meta, StorageId storage, SourceLocation 
   return handle;
 }
 
+Handle* Lifetimes::new_sourced(const Meta& meta, LeafSource* source, SourceLocation where) {
+  Handle* handle = new_handle(meta, where, &others_);
+  handle->leaf = true;
+  handle->source = source;
+  return handle;
+}
+
 Handle* Lifetimes::copy_of(const Handle* handle, SourceLocation where) {
+  if (handle->source != nullptr) return new_sourced(handle->meta, handle->source, where);
   if (handle->number == nullptr) {
     Handle* copy = new_leaf(handle->meta, handle->storage, where);
     copy->offset = handle->offset;
@@ -263,13 +271,24 @@ void Lifetimes::take_number(Handle* handle, std::unique_ptr<std::byte[]> element
   check_ended(storage);
 }
 
-void Lifetimes::store_number(Handle* handle, StorageId storage) {
+void Lifetimes::store(Handle* handle, StorageId storage) {
   handle->number.reset();
+  handle->source = nullptr;
   handle->storage = storage;
   handle->value = kNone;
   leave(handle);
   join(handle, &stored_);
   ++storages_[storage].handles;
+}
+
+void Lifetimes::unstore(Handle* handle, LeafSource* source) {
+  const StorageId storage = std::exchange(handle->storage, kNone);
+  handle->source = source;
+  handle->value = kNone;
+  leave(handle);
+  join(handle, &others_);
+  --storages_[storage].handles;
+  check_ended(storage);
 }
 
 std::vector<Handle*> Lifetimes::end_generation() {

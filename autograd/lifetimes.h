@@ -29,14 +29,18 @@ class Lifetimes {
   // --- handles
   Handle* new_leaf(const Meta& meta, StorageId storage, SourceLocation where);
   Handle* new_view(ValueId value, const Meta& meta, SourceLocation where);
-  // Another handle on a stored value or a number, without its gradient.
+  // A leaf whose elements are not in memory.
+  Handle* new_sourced(const Meta& meta, LeafSource* source, SourceLocation where);
+  // Another handle on a stored value, a number or what is read from a file, without its gradient.
   Handle* copy_of(const Handle* handle, SourceLocation where);
   // The program's handle on a value of the tape, made where there is none.
   Handle* handle_for(ValueId value);
   void release(Handle* handle);  // one reference less
   void died(Handle* handle);     // no reference is left
-  // A number that has to lie in memory: its bytes are in `storage` from now on.
-  void store_number(Handle* handle, StorageId storage);
+  // A number, or what had no elements, that has to lie in memory: its bytes are in `storage` from now on.
+  void store(Handle* handle, StorageId storage);
+  // What lay in memory is read from a file from now on.
+  void unstore(Handle* handle, LeafSource* source);
   // Called with what the program holds and the tape of this step computes, the newest first.
   template <class Call>
   void for_each_computed(Call&& call) const {

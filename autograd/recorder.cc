@@ -43,6 +43,7 @@ class Signature {
 };
 
 std::string op_name(const Node& node) {
+  if (node.kind == Node::Kind::kFile) return absl::StrCat("read ", node.source->name);
   static constexpr const char* kNames[] = {"",     ".backward",   "reorder", "gradient sum", "gradient accumulation",
                                            "fill", "held values", "leaf",    "number"};
   return absl::StrCat(node.any_op == nullptr ? "" : std::string(node.any_op->name()),
@@ -90,6 +91,8 @@ ValueId Recorder::value_of(Handle* handle, std::string_view op, SourceLocation w
   if (handle->value != kNone && handle->generation == lifetimes_.generation()) return handle->value;
   if (handle->number != nullptr) {
     handle->value = number(handle, where);
+  } else if (handle->source != nullptr) {
+    handle->value = from_file(handle, op, where);
   } else {
     Value value;
     value.meta = handle->meta;
@@ -116,6 +119,24 @@ ValueId Recorder::number(const Handle* handle, SourceLocation where) {
   node.where = where;
   node.number.assign(handle->number.get(), handle->number.get() + handle->meta.bytes);
   const ValueId out = new_value(handle->meta, Category::kActivations, kNone);
+  node.outputs = {out};
+  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, "");
+  tape_.values[out].producer = kNone;  // it depends on nothing
+  return out;
+}
+
+ValueId Recorder::from_file(const Handle* handle, std::string_view op, SourceLocation where) {
+  if (!handle->source->read) {
+    throw Error(absl::StrCat("[", std::string(op), "] '", handle->source->name, "' was made under DeferredInit at ",
+                             to_string(handle->where), " and has no elements yet: load them first (at ",
+                             to_string(where), ")"));
+  }
+  Node node;
+  node.kind = Node::Kind::kFile;
+  node.where = where;
+  node.source = handle->source;
+  const ValueId out = new_value(handle->meta, Category::kParameters, kNone);
+  storages_[tape_.values[out].storage].name = handle->source->name;
   node.outputs = {out};
   append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, "");
   tape_.values[out].producer = kNone;  // it depends on nothing
@@ -186,6 +207,7 @@ NodeId Recorder::append(Node node, scheduler::Phase phase, std::int64_t scratch,
                      ? measured->second
                      : costs_.seconds_per_call + std::max(costs_.seconds_per_flop / machine_.threads() * work.flops,
                                                           costs_.seconds_per_byte * work.bytes);
+  if (node.source != nullptr) node.seconds = costs_.seconds_per_call + node.source->seconds;
   op.cost = node.seconds;
   node.op = op_id;
   tape_.graph.ops.push_back(std::move(op));

@@ -67,6 +67,7 @@ class Recorder {
 
  private:
   ValueId number(const Handle* handle, SourceLocation where);
+  ValueId from_file(const Handle* handle, std::string_view op, SourceLocation where);
   void keep_sources(Node& node);
 
   Tape& tape_;

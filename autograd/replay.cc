@@ -65,6 +65,8 @@ void Replay::note_run(const Node& node, const scheduler::Op& op, Clock::time_poi
   Timeline::Track track = Timeline::Track::kForward;
   if (node.ran) {
     track = Timeline::Track::kRecompute;
+  } else if (node.kind == Node::Kind::kFile) {
+    track = Timeline::Track::kData;
   } else if (op.phase == scheduler::Phase::kUpdate) {
     track = Timeline::Track::kOptimizer;
   } else if (node.kind == Node::Kind::kReorder) {
@@ -177,6 +179,9 @@ void Replay::run_kernel(const Node& node, std::span<const Buf> reads, std::span<
       break;
     case Node::Kind::kNumber:
       std::copy(node.number.begin(), node.number.end(), outputs[0].as<std::byte>());
+      break;
+    case Node::Kind::kFile:
+      node.source->read(0, outputs[0].meta->bytes, outputs[0].as<std::byte>());
       break;
     case Node::Kind::kHold:
     case Node::Kind::kLeaf:

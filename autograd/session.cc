@@ -215,6 +215,38 @@ void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> 
   engine.call("minimize", where, [&] { engine.minimize(loss, updates, outcome, where); });
 }
 
+void read_leaf(const Tensor& leaf, std::int64_t first, std::int64_t count, std::byte* to, SourceLocation where) {
+  Engine& engine = leaf.session(where).engine();
+  engine.call("save", where, [&] { engine.read_part(Access::handle(leaf), first, count, to, where); });
+}
+
+void set_reader(const Tensor& leaf, LeafReader reader, SourceLocation where) {
+  Engine& engine = leaf.session(where).engine();
+  engine.call("load", where, [&] {
+    engine.set_source(Access::handle(leaf), {.name = {}, .read = std::move(reader.read), .seconds = reader.seconds},
+                      where);
+  });
+}
+
+bool has_reader(const Tensor& leaf) {
+  const Handle* handle = Access::handle(leaf);
+  return handle->source != nullptr && handle->source->read != nullptr;
+}
+
+void fill_leaf(const Tensor& leaf, const std::function<void(std::byte*)>& fill, SourceLocation where) {
+  Engine& engine = leaf.session(where).engine();
+  engine.call("load", where, [&] { engine.write(Access::handle(leaf), fill, where); });
+}
+
+std::uint32_t random_ordinal(Session& session) { return session.engine().keys().ordinal; }
+
+void set_random_ordinal(Session& session, std::int64_t step, std::uint32_t ordinal, SourceLocation where) {
+  session.set_step(step, where);
+  session.engine().set_keys(step, ordinal);
+}
+
+std::optional<std::string> unused_gradient(Session& session) { return session.engine().name_of_unused_gradient(); }
+
 std::int64_t assignments(const Tensor& leaf) { return Access::handle(leaf)->assignments; }
 
 struct SessionTie::Impl {

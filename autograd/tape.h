@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "autograd/leaf_source.h"
 #include "autograd/storages.h"
 #include "compute/machine.h"
 #include "tidemark/op.h"
@@ -48,6 +49,7 @@ struct Node {
     kHold,        // no kernel: what it reads has to be in memory here
     kLeaf,        // no kernel: the bytes of a leaf that was made in the middle of a step
     kNumber,      // the elements that a small value's handle holds
+    kFile,        // a leaf that is read from a file
   };
   // What the program would like of the value: that it stays in memory, or that it is computed again.
   enum class Hint : std::uint8_t { kIndifferent, kKeep, kRecompute };
@@ -63,9 +65,10 @@ struct Node {
   int uses = 0;  // handles on outputs, and alive consumers
   int replays = 0;
   float fill = 0;
-  std::vector<std::byte> number;  // kNumber: the elements
-  OpId op = kNone;                // in the graph; kNone for views
-  double seconds = 0;             // that the op is taken to cost, without hints
+  std::vector<std::byte> number;       // kNumber: the elements
+  const LeafSource* source = nullptr;  // kFile
+  OpId op = kNone;                     // in the graph; kNone for views
+  double seconds = 0;                  // that the op is taken to cost, without hints
   std::shared_ptr<const AnyOp> any_op;
   std::shared_ptr<const Prepared> prepared;
   std::shared_ptr<const compute::Kernel> kernel;  // kReorder

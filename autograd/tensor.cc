@@ -71,8 +71,23 @@ Tensor new_leaf(const Meta& meta, Category category, std::string_view name, std:
   return engine.call(what, where, [&] { return engine.new_leaf(meta, category, name, where); });
 }
 
+bool& deferred() {
+  thread_local bool on = false;
+  return on;
+}
+
+// One with initial elements.
 Tensor new_leaf(const Meta& meta, std::string_view what, SourceLocation where) {
-  return new_leaf(meta, Category::kBatch, "", what, where);
+  if (!deferred()) return new_leaf(meta, Category::kBatch, "", what, where);
+  Engine& engine = Session::current().engine();
+  return engine.call(what, where, [&] { return engine.new_deferred(meta, where); });
+}
+
+// Where they are written to; null in a dry run, and under DeferredInit.
+void* initial_elements(const Tensor& leaf) {
+  Engine& engine = Session::current().engine();
+  const Handle* handle = Access::handle(leaf);
+  return engine.options().dry_run || handle->source != nullptr ? nullptr : engine.leaf_data(handle);
 }
 
 Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t count, SourceLocation where) {
@@ -82,26 +97,21 @@ Tensor filled(const Shape& shape, DType dtype, const void* elements, std::size_t
                                   " are given (at ", to_string(where), ")"));
   }
   Tensor out = new_leaf(meta, "tensor", where);
-  Engine& engine = Session::current().engine();
-  if (!engine.options().dry_run && count > 0) {
-    std::memcpy(engine.leaf_data(Access::handle(out)), elements, count * static_cast<std::size_t>(size_of(dtype)));
-  }
+  void* const to = initial_elements(out);
+  if (to != nullptr && count > 0) std::memcpy(to, elements, count * static_cast<std::size_t>(size_of(dtype)));
   return out;
 }
 
 void clear(const Tensor& leaf) {
-  Engine& engine = Session::current().engine();
-  if (engine.options().dry_run) return;
-  const Handle* handle = Access::handle(leaf);
-  std::memset(engine.leaf_data(handle), 0, static_cast<std::size_t>(handle->meta.bytes));
+  void* const to = initial_elements(leaf);
+  if (to != nullptr) std::memset(to, 0, static_cast<std::size_t>(Access::handle(leaf)->meta.bytes));
 }
 
 // The elements of a new leaf; none in a dry run.
 std::span<float> to_draw(const Tensor& leaf) {
-  Engine& engine = Session::current().engine();
-  if (engine.options().dry_run) return {};
-  const Handle* handle = Access::handle(leaf);
-  return {static_cast<float*>(engine.leaf_data(handle)), static_cast<std::size_t>(handle->meta.shape.numel())};
+  auto* const to = static_cast<float*>(initial_elements(leaf));
+  if (to == nullptr) return {};
+  return {to, static_cast<std::size_t>(Access::handle(leaf)->meta.shape.numel())};
 }
 
 }  // namespace
@@ -224,7 +234,8 @@ void Tensor::write(const void* elements, std::int64_t count, ElementType type, S
   check_count(*handle, count, "assign", where);
   const ElementType own = detail::element_type_of(handle->meta.dtype);
   const auto write = [&](const void* from) {
-    engine.call("assign", where, [&] { engine.write(handle, from, where); });
+    const auto copy = [&](std::byte* bytes) { std::memcpy(bytes, from, static_cast<std::size_t>(handle->meta.bytes)); };
+    engine.call("assign", where, [&] { engine.write(handle, copy, where); });
   };
   if (type == own) return write(elements);
   std::vector<std::byte> converted(static_cast<std::size_t>(count * size_of(handle->meta.dtype)));
@@ -241,6 +252,14 @@ Session& Tensor::session(SourceLocation where) const {
 NoGrad::NoGrad() : before_(std::exchange(detail::grad_enabled(), false)) {}
 NoGrad::~NoGrad() { detail::grad_enabled() = before_; }
 
+bool detail::waits_for_elements(const Tensor& leaf) {
+  const Handle* handle = Access::handle(leaf);
+  return deferred() && handle->source != nullptr && !handle->source->read;
+}
+
+DeferredInit::DeferredInit() : before_(std::exchange(deferred(), true)) {}
+DeferredInit::~DeferredInit() { deferred() = before_; }
+
 Tensor zeros(const Shape& shape, DType dtype, SourceLocation where) {
   Tensor out = new_leaf(detail::plain_meta("zeros", shape, dtype, where), "zeros", where);
   clear(out);
@@ -249,9 +268,8 @@ Tensor zeros(const Shape& shape, DType dtype, SourceLocation where) {
 
 Tensor full(const Shape& shape, float value, SourceLocation where) {
   Tensor out = new_leaf(detail::plain_meta("full", shape, f32, where), "full", where);
-  Engine& engine = Session::current().engine();
-  if (!engine.options().dry_run) {
-    std::fill_n(static_cast<float*>(engine.leaf_data(Access::handle(out))), shape.numel(), value);
+  if (auto* const to = static_cast<float*>(initial_elements(out)); to != nullptr) {
+    std::fill_n(to, shape.numel(), value);
   }
   return out;
 }

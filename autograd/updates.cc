@@ -34,6 +34,11 @@ std::vector<StorageId> Engine::changed_by(const AnyOp& op, std::span<Handle* con
                                to_string(where), ")"));
     };
     if (!handle->leaf) refuse(absl::StrCat("which must be a leaf, but was computed at ", to_string(handle->where)));
+    if (handle->source != nullptr) {
+      refuse(absl::StrCat("'", handle->source->name,
+                          handle->source->read ? "', which is read from its file whenever it is needed"
+                                               : "', which was made under DeferredInit and has no elements yet"));
+    }
     store_number(handle, where);
     handle->in_place = true;
     if (std::find(changed.begin(), changed.end(), handle->storage) != changed.end()) {

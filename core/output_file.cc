@@ -161,12 +161,14 @@ void OutputFile::publish() {
   if (temporary_.empty()) return;
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) refuse(path_);
   temporary_.clear();
-  // So that the name outlives a power cut as well; what cannot be waited for is done some time later.
-  const int folder = ::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder >= 0) {
-    ::fsync(folder);
-    ::close(folder);
-  }
+  sync_folder(target_);
+}
+
+void OutputFile::sync_folder(const std::string& path) {
+  const int folder = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  ::fsync(folder);
+  ::close(folder);
 }
 
 bool same_file(const std::string& a, const std::string& b) {

@@ -33,6 +33,9 @@ class OutputFile {
   // What has been appended is on the disk, and under its name. May be called again after more has been appended.
   void publish();
 
+  // What was renamed in the file's folder outlives a power cut, where the system can wait for that.
+  static void sync_folder(const std::string& path);
+
  private:
   std::string path_;       // as it was given, for messages
   std::string target_;     // without symbolic links; empty where the file is written as it is

@@ -217,9 +217,20 @@ struct Loader::State {
       std::iota(order.begin(), order.end(), std::int64_t{0});
     }
     ++epoch;
-    position = -1;
+    position = std::exchange(start, 0) - 1;
     prefetched = false;
     advance();
+  }
+  Position place() const {
+    if (epoch < 0 || !x) return {epoch + 1, start};
+    return {epoch, position + 1};
+  }
+  void seek(const Position& to) {
+    filler.cancel();
+    give_slots_back();
+    epoch = to.epoch - 1;
+    start = to.batch;
+    position = batches();
   }
   void advance() {
     ++position;
@@ -249,6 +260,7 @@ struct Loader::State {
   std::vector<std::int64_t> order;
   std::int64_t epoch = -1;
   std::int64_t position = -1;
+  std::int64_t start = 0;   // batch of the next pass
   bool prefetched = false;  // the next batch is being written, or is there
   Batch batch;
   Filler filler;  // last: its thread writes to the slots
@@ -283,8 +295,22 @@ Loader::State& Loader::state() const {
   return *state_;
 }
 
+Position Loader::position() const { return state().place(); }
+
+void Loader::seek(const Position& position, SourceLocation where) {
+  const std::int64_t last = batches();
+  constexpr std::int64_t kMostEpochs = std::int64_t{1} << 53;
+  if (position.epoch < 0 || position.epoch > kMostEpochs || position.batch < 0 || position.batch > last) {
+    throw Error("[data] there is no batch " + std::to_string(position.batch) + " of epoch " +
+                std::to_string(position.epoch) + "; an epoch has " + std::to_string(last) + " batches (at " +
+                to_string(where) + ")");
+  }
+  state().seek(position);
+}
+
 std::int64_t Loader::batches() const { return state().batches(); }
 const Source& Loader::source() const { return *state().source; }
+const LoaderOptions& Loader::options() const { return state().options; }
 
 const Batch& Loader::Iterator::operator*() const { return loader_->state().batch; }
 Loader::Iterator& Loader::Iterator::operator++() {

@@ -35,6 +35,7 @@ Prepared in_place(std::int64_t scratch = 0) {
 
 template <class Op>
 void change(Op op, std::initializer_list<Tensor> inputs, SourceLocation where) {
+  if (tidemark::detail::waits_for_elements(*inputs.begin())) return;
   const NoGrad no_grad;
   (void)apply_all(any_op(std::move(op)), {inputs.begin(), inputs.size()}, where);
 }

@@ -25,6 +25,12 @@ void Visitor::state(std::string_view name, Tensor& tensor) {
   path_.resize(length);
 }
 
+void Visitor::counter(std::string_view name, std::int64_t& value) {
+  const std::size_t length = enter(name);
+  on_counter(path_, value);
+  path_.resize(length);
+}
+
 namespace detail {
 namespace {
 

@@ -40,10 +40,12 @@ void BatchNorm::visit(Visitor& visitor) {
   visit_affine(visitor, weight, bias);
   visitor.state("running_mean", running_mean);
   visitor.state("running_var", running_variance);
+  if (running_mean.defined()) visitor.counter("num_batches_tracked", batches_);
   visitor.training(training_);
 }
 
 Tensor BatchNorm::operator()(const Tensor& x, SourceLocation where) const {
+  if (training_ && running_mean.defined()) ++batches_;
   return batch_norm(x, weight, bias, running_mean, running_variance,
                     {.training = training_, .momentum = options_.momentum, .eps = options_.eps}, where);
 }

@@ -101,6 +101,12 @@ struct Batch {
   Tensor y;
 };
 
+// A place between two batches: `batch` of them are behind it in this epoch. Counted from 0.
+struct Position {
+  std::int64_t epoch = 0;
+  std::int64_t batch = 0;
+};
+
 // Batches of a source in the current session. begin() starts the next epoch and ends an earlier pass.
 class Loader {
  public:
@@ -127,9 +133,16 @@ class Loader {
   Iterator begin();
   std::default_sentinel_t end() const { return {}; }
 
+  // Behind the batch that the program has just now; the start of the next epoch where no pass is under way.
+  Position position() const;
+  // The next pass begins there, in the order of that epoch. A pass that begins behind the last batch is empty: what a
+  // program does at the end of an epoch is still to come. Ends a pass that is under way.
+  void seek(const Position& position, SourceLocation where = SourceLocation::current());
+
   // Batches in an epoch.
   std::int64_t batches() const;
   const Source& source() const;
+  const LoaderOptions& options() const;
 
  private:
   struct State;

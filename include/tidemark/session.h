@@ -170,6 +170,28 @@ void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> 
               SourceLocation where);
 // How often elements were assigned to a leaf.
 std::int64_t assignments(const Tensor& leaf);
+// For files. Bytes [first, first + count) of a leaf, row-major; zeros in a dry run.
+void read_leaf(const Tensor& leaf, std::int64_t first, std::int64_t count, std::byte* to, SourceLocation where);
+// The leaf, which needs no gradient, gives its bytes back: `read` gives them whenever they are needed, which takes so
+// many seconds.
+struct LeafReader {
+  std::function<void(std::int64_t first, std::int64_t count, std::byte* to)> read;
+  double seconds = 0;
+};
+void set_reader(const Tensor& leaf, LeafReader reader, SourceLocation where);
+bool has_reader(const Tensor& leaf);
+// DeferredInit is on, and the leaf was made under it: what would initialise it does nothing.
+bool waits_for_elements(const Tensor& leaf);
+// Overwrites a leaf, as assign() does, with what `fill` writes there; in a dry run it is not called. Where it throws the
+// elements are undefined.
+void fill_leaf(const Tensor& leaf, const std::function<void(std::byte* bytes)>& fill, SourceLocation where);
+// How many keys of random ops were drawn since the last optimizer step.
+std::uint32_t random_ordinal(Session& session);
+// As set_step(), with so many keys drawn since.
+void set_random_ordinal(Session& session, std::int64_t step, std::uint32_t ordinal, SourceLocation where);
+// The name of a leaf whose gradient was written by a backward pass and used by no optimizer step yet; nothing where
+// there is none.
+std::optional<std::string> unused_gradient(Session& session);
 // Ties an object to a session that may end before it.
 class SessionTie {
  public:

@@ -148,6 +148,28 @@ class NoGrad {
   bool before_;
 };
 
+// While one lives, the leaves that the functions below make in this thread have a shape, and neither elements nor bytes:
+// for models whose weights are loaded next, also ones that are larger than the budget. Random keys are drawn as ever.
+//
+//   std::optional<Net> net;
+//   {
+//     const td::DeferredInit deferred;
+//     net.emplace();
+//   }
+//   td::load(*net, "net.safetensors");
+//
+// An op that reads such a leaf before it is loaded or assigned is an Error.
+class DeferredInit {
+ public:
+  DeferredInit();
+  ~DeferredInit();
+  DeferredInit(const DeferredInit&) = delete;
+  DeferredInit& operator=(const DeferredInit&) = delete;
+
+ private:
+  bool before_;
+};
+
 // Leaves, in the current session.
 Tensor zeros(const Shape& shape, DType dtype = f32, SourceLocation where = SourceLocation::current());
 Tensor full(const Shape& shape, float value, SourceLocation where = SourceLocation::current());

@@ -30,6 +30,8 @@ class Visitor {
   void parameter(std::string_view name, Tensor& tensor);
   // Part of the model, but no gradient's subject: running statistics.
   void state(std::string_view name, Tensor& tensor);
+  // A number of the model's own, which files keep as an i64: of batches that a layer has seen.
+  void counter(std::string_view name, std::int64_t& value);
   // True while training: what train() and eval() set.
   void training(bool& flag) { on_training(flag); }
 
@@ -49,6 +51,7 @@ class Visitor {
  protected:
   virtual void on_parameter(const std::string& /*name*/, Tensor& /*tensor*/) {}
   virtual void on_state(const std::string& /*name*/, Tensor& /*tensor*/) {}
+  virtual void on_counter(const std::string& /*name*/, std::int64_t& /*value*/) {}
   virtual void on_training(bool& /*flag*/) {}
 
  private:

@@ -28,6 +28,7 @@ class BatchNorm : public Module {
  private:
   BatchNormOptions options_;
   bool training_ = true;
+  mutable std::int64_t batches_ = 0;  // "num_batches_tracked": seen in training, also of steps that were refused
 };
 using BatchNorm1d = BatchNorm;
 using BatchNorm2d = BatchNorm;
