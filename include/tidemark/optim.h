@@ -120,6 +120,16 @@ class Optimizer {
   // resumed run calls this before it assigns what was saved.
   void make_all_state(SourceLocation where = SourceLocation::current());
 
+  // What checkpoint.h saves. Counters and settings (rates, momenta) as numbers; and for each parameter, in the order in
+  // which state() has them, its state, undefined where it was not made.
+  std::vector<double> numbers() const;
+  void set_numbers(std::span<const double> numbers, SourceLocation where = SourceLocation::current());
+  std::vector<Parameter> all_state() const;
+  // Whether the state of parameter `index` can have so many bytes: those of tables that are read with .sparse = true
+  // have more. And making it so.
+  bool state_fits(std::size_t index, std::int64_t bytes) const;
+  void make_state(std::size_t index, std::int64_t bytes, SourceLocation where = SourceLocation::current());
+
  protected:
   struct Config {
     const char* kind = nullptr;  // the optimizer's name, for messages
