@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tidemark/average.h"
+#include "tidemark/checkpoint.h"
 #include "tidemark/clip.h"
 #include "tidemark/costs.h"
 #include "tidemark/data.h"
@@ -9,6 +10,7 @@
 #include "tidemark/error.h"
 #include "tidemark/explanation.h"
 #include "tidemark/fields.h"
+#include "tidemark/io.h"
 #include "tidemark/log.h"
 #include "tidemark/map.h"
 #include "tidemark/metrics.h"

@@ -1,0 +1,121 @@
+#include "io/stream.h"
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "tidemark/session.h"
+
+namespace tidemark::io {
+namespace {
+
+// Rounded to the nearest, ties to even; what is too large is infinite, and NaN stays one.
+std::uint16_t to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+std::uint16_t to_f16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return sign | 0x7e00u;
+  if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // 65520 and more rounds to infinity
+  if (magnitude < 0x38800000u) {                        // below 2^-14: steps of 2^-24
+    const float scaled = std::bit_cast<float>(magnitude) * 0x1p24f;
+    // Adding 2^23 rounds to a whole number, to even where it is halfway.
+    const auto whole = std::bit_cast<std::uint32_t>(scaled + 0x1p23f) - 0x4b000000u;
+    return static_cast<std::uint16_t>(sign | whole);
+  }
+  const std::uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+  return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+void append_as(StoredType type, const float* elements, std::int64_t count, std::vector<std::uint16_t>& buffer,
+               const AppendBytes& append) {
+  if (type == StoredType::kF32) {
+    append(elements, count * std::int64_t{sizeof(float)});
+    return;
+  }
+  buffer.resize(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    buffer[static_cast<std::size_t>(i)] = type == StoredType::kBF16 ? to_bf16(elements[i]) : to_f16(elements[i]);
+  }
+  append(buffer.data(), count * std::int64_t{sizeof(std::uint16_t)});
+}
+
+// A matrix [rows, columns] of the file to floats as [columns, rows].
+void read_transposed(const TensorFile& file, const FileTensor& tensor, float* to, SourceLocation where) {
+  const std::int64_t rows = tensor.shape[0];
+  const std::int64_t columns = tensor.shape[1];
+  if (rows == 0 || columns == 0) return;
+  // As many rows as fit in the buffer, or parts of one that is longer.
+  const std::int64_t width = std::min(columns, kChunk);
+  const std::int64_t height = columns <= kChunk ? std::min(rows, kChunk / columns) : 1;
+  std::vector<float> buffer(static_cast<std::size_t>(width * height));
+  for (std::int64_t row = 0; row < rows; row += height) {
+    const std::int64_t h = std::min(height, rows - row);
+    for (std::int64_t column = 0; column < columns; column += width) {
+      const std::int64_t w = std::min(width, columns - column);
+      file.read_f32(tensor, row * columns + column, h * w, buffer.data(), where);
+      for (std::int64_t c = 0; c < w; ++c) {
+        for (std::int64_t r = 0; r < h; ++r) {
+          to[(column + c) * rows + row + r] = buffer[static_cast<std::size_t>(r * w + c)];
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void read_part(const TensorFile& file, const FileTensor& tensor, bool transpose, std::int64_t first, std::int64_t count,
+               std::byte* to, SourceLocation where) {
+  constexpr std::int64_t kSize = sizeof(float);
+  auto* elements = reinterpret_cast<float*>(to);
+  if (!transpose) {
+    file.read_f32(tensor, first / kSize, count / kSize, elements, where);
+  } else if (count == tensor.elements * kSize) {
+    read_transposed(file, tensor, elements, where);
+  } else {
+    std::vector<float> whole(static_cast<std::size_t>(tensor.elements));
+    read_transposed(file, tensor, whole.data(), where);
+    std::copy_n(whole.begin() + first / kSize, count / kSize, elements);
+  }
+}
+
+void write_elements(const Tensor& leaf, StoredType type, bool transpose, const AppendBytes& append,
+                    SourceLocation where) {
+  const std::int64_t count = leaf.numel(where);
+  const auto read = [&](std::int64_t first, std::int64_t n, float* to) {
+    detail::read_leaf(leaf, first * 4, n * 4, reinterpret_cast<std::byte*>(to), where);
+  };
+  std::vector<std::uint16_t> converted;
+  std::vector<float> buffer(static_cast<std::size_t>(std::min(count, kChunk)));
+  if (!transpose) {
+    for (std::int64_t first = 0; first < count; first += kChunk) {
+      const std::int64_t n = std::min(kChunk, count - first);
+      read(first, n, buffer.data());
+      append_as(type, buffer.data(), n, converted, append);
+    }
+    return;
+  }
+  // Some columns at a time, as many as fit in the buffer.
+  const std::int64_t rows = leaf.size(0, where);
+  const std::int64_t columns = leaf.size(1, where);
+  const std::int64_t width = std::max<std::int64_t>(1, std::min(columns, kChunk / std::max<std::int64_t>(rows, 1)));
+  buffer.resize(static_cast<std::size_t>(width * rows));
+  std::vector<float> row(static_cast<std::size_t>(width));
+  for (std::int64_t column = 0; column < columns; column += width) {
+    const std::int64_t w = std::min(width, columns - column);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      read(r * columns + column, w, row.data());
+      for (std::int64_t c = 0; c < w; ++c)
+        buffer[static_cast<std::size_t>(c * rows + r)] = row[static_cast<std::size_t>(c)];
+    }
+    append_as(type, buffer.data(), w * rows, converted, append);
+  }
+}
+
+}  // namespace tidemark::io
