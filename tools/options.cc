@@ -124,6 +124,18 @@ void add_options(CLI::App& app, TrainCommand& command, const Tables& tables) {
       ->group(group);
   add_threads(app, command.threads);
   add_costs(app, command.costs);
+  group = "Checkpoints";
+  CLI::Option* save =
+      add_text(app, "--save", "FILE", command.save,
+               "a checkpoint, at the end and where SIGINT or SIGTERM ends the run early; the one before "
+               "it is FILE.1")
+          ->group(group);
+  add_whole(app, "--save-every", command.save_every, "", 1, std::int64_t{1} << 40, "so many steps")
+      ->needs(save)
+      ->group(group);
+  add_text(app, "--resume", "FILE", command.resume,
+           "go on from there, to the same bits; where it is the FILE of --save it may be missing: a run that begins")
+      ->group(group);
   group = "What is said";
   app.add_flag("--evaluate", command.evaluate, "measure the test split at the end")->group(group);
   add_whole(app, "--sample", command.sample, "", 1, std::int64_t{1} << 20,
@@ -199,7 +211,7 @@ void add_options(CLI::App& app, SweepCommand& command, const Tables& tables) {
   add_optimizer_options(app, command.optimizer, tables.optimizers);
   app.add_option("--budgets", command.budgets,
                  "with commas between them: none; 512MiB, ...; 40% of the peak without a budget above the fixed bytes; "
-                 "auto: the smallest that was planned and eleven up to the peak")
+                 "smallest: that was planned; auto: the smallest and eleven up to the peak")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("LIST");
@@ -228,7 +240,7 @@ void check(const SweepCommand& command, const Tables& tables) {
     throw UsageError("--batches measures nothing: it has no --out, --html, --svg or --peers");
   }
   for (const std::string& budget : command.budgets) {
-    if (command.batches && (budget == "none" || budget == "auto" || budget.ends_with('%'))) {
+    if (command.batches && (budget == "none" || budget == "auto" || budget == "smallest" || budget.ends_with('%'))) {
       throw UsageError("--batches finds batches for --budgets in bytes, and '" + budget + "' is none");
     }
   }

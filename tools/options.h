@@ -61,6 +61,8 @@ struct TrainCommand {
   std::string json;
   std::string trace;
   std::string costs = "general";
+  std::string save, resume;
+  std::optional<std::int64_t> save_every;
 };
 void add_options(CLI::App& app, TrainCommand& command, const Tables& tables);
 // Nothing for "none". Throws UsageError.

@@ -1,11 +1,14 @@
 // tidemark train: trains a built-in model, and says what it took.
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "tidemark/checkpoint.h"
 #include "tidemark/log.h"
 #include "tidemark/ops.h"
 #include "tidemark/progress.h"
@@ -37,6 +40,29 @@ std::vector<Field> step_line(const StepReport& step, const Report& report, const
           {"weight_hash", to_hex(result.weight_hash)}};
 }
 
+// Ctrl-C and the like end the run after the step under way, where there is a file to save it in.
+class Interruption {
+ public:
+  explicit Interruption(bool wanted) : wanted_(wanted) {
+    for (std::size_t i = 0; wanted_ && i < std::size(kSignals); ++i) {
+      before_[i] = std::signal(kSignals[i], [](int number) { caught_ = number; });
+      if (before_[i] == SIG_IGN) std::signal(kSignals[i], SIG_IGN);
+    }
+  }
+  ~Interruption() {
+    for (std::size_t i = 0; wanted_ && i < std::size(kSignals); ++i) std::signal(kSignals[i], before_[i]);
+  }
+  Interruption(const Interruption&) = delete;
+  Interruption& operator=(const Interruption&) = delete;
+  int caught() const { return caught_; }
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM};
+  static inline volatile std::sig_atomic_t caught_ = 0;
+  bool wanted_;
+  void (*before_[std::size(kSignals)])(int) = {};
+};
+
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   const auto middle = values.begin() + std::ssize(values) / 2;
@@ -58,6 +84,7 @@ void train(const TrainCommand& options) {
   check_output("--json", options.json, inputs);
   check_output("--trace", options.trace, inputs);
   if (!options.trace.empty() && options.trace == options.json) throw UsageError("--trace and --json name one file");
+  check_output("--save", options.save, inputs);
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
   const SessionOptions of_session{.budget = budget,
@@ -76,19 +103,36 @@ void train(const TrainCommand& options) {
               static_cast<long long>(training.parameters()), static_cast<long long>(batch),
               static_cast<long long>(steps), budget ? format_bytes(*budget).c_str() : "none");
 
+  std::optional<Checkpointer> checkpoints;
+  if (!options.save.empty() || !options.resume.empty()) {
+    checkpoints.emplace(options.save.empty() ? options.resume : options.save);
+    training.add_to(*checkpoints);
+  }
+  if (!options.resume.empty()) {
+    const std::optional<Resumed> resumed =
+        options.resume == options.save ? checkpoints->resume() : checkpoints->resume_from(options.resume);
+    if (resumed) std::printf("resumed from %s\n", resumed->text().c_str());
+  }
+  const auto save = [&] {
+    if (!options.save.empty()) checkpoints->save();
+  };
+
   std::vector<double> seconds;
   float loss = 0;
+  const Interruption interruption(!options.save.empty());
   {
     Progress progress(steps, {.unit = "samples", .units_per_step = static_cast<double>(batch), .session = &session});
-    for (std::int64_t i = 1; i <= steps; ++i) {
+    for (std::int64_t i = session.step() + 1; i <= steps && interruption.caught() == 0; ++i) {
       const Training::Result result = training.step();
       const Report report = session.report();
       log.write(step_line(report.last_step, report, result));
       seconds.push_back(result.seconds);
       loss = result.loss;
       progress.update(i, {{"loss", loss}, {"recomputed", report.last_step.recomputed_ops}});
+      if (options.save_every && i % *options.save_every == 0 && i < steps) save();
     }
   }
+  save();
   if (!options.trace.empty()) write_trace(session.stop_timeline(), options.trace);
   const Report report = session.report();
   std::vector<Field> summary = {{"summary", true},
@@ -110,21 +154,30 @@ void train(const TrainCommand& options) {
                                 {"loss", loss}};
   std::printf("%s, %.4g s a step\n", report.summary().c_str(), median(seconds));
   training.release_batches();
+  if (!options.save.empty()) {
+    std::printf("%s%s is of step %lld\n", interruption.caught() != 0 ? "interrupted: " : "", options.save.c_str(),
+                static_cast<long long>(session.step()));
+  }
 
-  if (options.evaluate) {
+  if (options.evaluate && interruption.caught() == 0) {
     const Evaluation evaluation = evaluate(training.model(), workload.test(), batch);
     summary.push_back({"test_loss", evaluation.loss});
     summary.push_back({"test_accuracy", evaluation.accuracy});
     std::printf("test: loss %.4f, %.2f %% of %lld right\n", evaluation.loss, 100 * evaluation.accuracy,
                 static_cast<long long>(evaluation.targets));
   }
-  if (options.sample) {
+  if (options.sample && interruption.caught() == 0) {
     const std::string text = sample_text(training.model(), workload.context(), *options.sample,
                                          static_cast<std::uint64_t>(options.workload.seed));
     std::printf("--- a sample\n%s\n---\n", text.c_str());
   }
   log.write(summary);
   log.finish();
+  if (interruption.caught() == 0) return;
+  // What waits for this process sees what ended it.
+  std::fflush(stdout);
+  std::signal(interruption.caught(), SIG_DFL);
+  std::raise(interruption.caught());
 }
 
 }  // namespace tidemark::tools

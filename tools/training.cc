@@ -139,7 +139,8 @@ void Training::start_schedule(std::int64_t steps) {
 
 Tensor Training::loss() {
   if (batch_) ++*batch_;
-  if (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
+  // A run that is resumed at the end of an epoch begins with an empty pass.
+  while (!batch_ || *batch_ == std::default_sentinel) batch_ = loader_->begin();
   const data::Batch& batch = **batch_;
   return cross_entropy(model_(batch.x), batch.y);
 }
@@ -162,6 +163,11 @@ Training::Result Training::step() {
   result.seconds = std::chrono::duration<double>((Clock::now() - resume) + (pause - start)).count();
   if (hashes_) result.weight_hash = hash_weights();
   return result;
+}
+
+void Training::add_to(Checkpointer& checkpoints) {
+  checkpoints.add("model", model_).add("optimizer", *optimizer_).add("data", *loader_);
+  if (scheduler_) checkpoints.add("schedule", *scheduler_);
 }
 
 Costs costs_of(const std::string& name, int threads) {

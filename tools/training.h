@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tidemark/checkpoint.h"
 #include "tidemark/data.h"
 #include "tidemark/dry_run.h"
 #include "tidemark/nn.h"
@@ -48,6 +49,8 @@ class Training {
   const std::shared_ptr<optim::Optimizer>& optimizer() const { return optimizer_; }
   std::int64_t parameters() { return model_.parameter_count(); }
   std::int64_t batches() const { return loader_->batches(); }
+  // All that a run is made of. start_schedule() comes first.
+  void add_to(Checkpointer& checkpoints);
   // Gives the batches' bytes back; no step can follow.
   void release_batches() { loader_.reset(); }
 
