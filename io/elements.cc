@@ -14,14 +14,19 @@ constexpr std::uint16_t swapped(std::uint16_t bits) { return __builtin_bswap16(b
 constexpr std::uint32_t swapped(std::uint32_t bits) { return __builtin_bswap32(bits); }
 constexpr std::uint64_t swapped(std::uint64_t bits) { return __builtin_bswap64(bits); }
 
+constexpr std::uint32_t mask(bool all) { return all ? ~0U : 0U; }
+
 // Without branches, so that compilers make vectors of it. A NaN stays one, and becomes quiet.
 constexpr std::uint32_t f16_to_f32(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16;
   const std::uint32_t magnitude = bits & 0x7fffu;
-  const std::uint32_t normal = (magnitude << 13) + (112u << 23);  // the exponents' biases are 15 and 127
-  const auto subnormal = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<int>(magnitude)) * 0x1p-24f);
-  const std::uint32_t special = (normal + (112u << 23)) | (magnitude > 0x7c00u ? 0x00400000u : 0u);
-  return sign | (magnitude < 0x0400u ? subnormal : magnitude < 0x7c00u ? normal : special);
+  const std::uint32_t subnormal = mask(magnitude < 0x0400u);
+  const std::uint32_t special = mask(magnitude >= 0x7c00u);
+  const std::uint32_t nan = mask(magnitude > 0x7c00u);
+  // The exponents' biases are 15 and 127.
+  const std::uint32_t scaled = (magnitude << 13) + (112u << 23) + (special & (112u << 23));
+  const auto counted = std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<int>(magnitude)) * 0x1p-24f);
+  return sign | (scaled & ~subnormal) | (counted & subnormal) | (nan & 0x00400000u);
 }
 
 template <class T>
