@@ -1,8 +1,10 @@
 #include "io/fetch.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <vector>
 
 namespace tidemark::io {
@@ -73,37 +75,61 @@ class Columns {
   std::int64_t place_ = 0;
 };
 
-}  // namespace
-
-void fetch(Content& content, const FileTensor& tensor, const Stored& stored, std::int64_t first, std::int64_t count,
-           Place place, std::int64_t size, std::uint8_t* to) {
+// Rows of the outermost dimension lie next to each other: of each column a run of them is wanted. A few columns at a
+// time, and a few rows of each, write to the same places of memory one soon after another.
+void fetch_columns(Content& content, const FileTensor& tensor, const Stored& stored, std::int64_t first,
+                   std::int64_t count, Place place, std::int64_t size, std::uint8_t* to) {
+  constexpr std::int64_t kColumns = 16;
+  constexpr std::int64_t kRows = 64;
+  struct Run {
+    std::int64_t place, low, high;
+  };
+  std::array<Run, kColumns> runs{};
   const std::int64_t from_size = size_of(tensor.type);
   const std::int64_t most = kBuffer / from_size;
   const std::int64_t end = first + count;
-  if (!stored.columns_first) {
-    Window window(content, stored, end * from_size, true);
-    for (std::int64_t i = first; i < end; i += most) {
-      const std::int64_t part = std::min(most, end - i);
-      place(window.bytes(i * from_size, part * from_size), part, to + (i - first) * size, 1);
-    }
-    return;
-  }
-  // Rows of the outermost dimension lie next to each other: of each column a run of them is wanted.
   Columns columns(tensor.shape);
   const std::int64_t rows = tensor.shape[0];
   const std::int64_t row = columns.size();
   const std::int64_t wanted = (end - 1) / row - first / row + 1;
   const bool through = stored.extent.deflated || (rows - wanted) * from_size < kGap;
   Window window(content, stored, tensor.bytes, through);
-  for (std::int64_t column = 0; column < row; ++column, columns.next()) {
-    // Of row r the element is r * row + columns.place(), which is in [first, end).
-    const std::int64_t low = std::max<std::int64_t>(0, first - columns.place() + row - 1) / row;
-    const std::int64_t high = end > columns.place() ? (end - 1 - columns.place()) / row + 1 : 0;
-    for (std::int64_t r = low; r < high; r += most) {
-      const std::int64_t part = std::min(most, high - r);
-      const std::uint8_t* run = window.bytes((column * rows + r) * from_size, part * from_size);
-      place(run, part, to + (r * row + columns.place() - first) * size, row);
+  const std::int64_t group = through ? std::clamp<std::int64_t>(most / rows, 1, kColumns) : 1;
+  const std::int64_t step = group > 1 ? kRows : most;
+  for (std::int64_t column = 0; column < row; column += group) {
+    const std::int64_t here = std::min(group, row - column);
+    for (Run& run : std::span(runs).first(static_cast<std::size_t>(here))) {
+      // Of row r the element is r * row + place, which is in [first, end).
+      const std::int64_t at = columns.place();
+      run = {at, std::max<std::int64_t>(0, first - at + row - 1) / row, end > at ? (end - 1 - at) / row + 1 : 0};
+      columns.next();
     }
+    if (group > 1) window.bytes(column * rows * from_size, here * rows * from_size);  // none is read twice
+    for (std::int64_t r = 0; r < rows; r += step) {
+      for (std::int64_t i = 0; i < here; ++i) {
+        const Run& run = runs[static_cast<std::size_t>(i)];
+        const std::int64_t low = std::max(r, run.low);
+        const std::int64_t part = std::min(r + step, run.high) - low;
+        if (part <= 0) continue;
+        const std::uint8_t* from = window.bytes(((column + i) * rows + low) * from_size, part * from_size);
+        place(from, part, to + (low * row + run.place - first) * size, row);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void fetch(Content& content, const FileTensor& tensor, const Stored& stored, std::int64_t first, std::int64_t count,
+           Place place, std::int64_t size, std::uint8_t* to) {
+  if (stored.columns_first) return fetch_columns(content, tensor, stored, first, count, place, size, to);
+  const std::int64_t from_size = size_of(tensor.type);
+  const std::int64_t most = kBuffer / from_size;
+  const std::int64_t end = first + count;
+  Window window(content, stored, end * from_size, true);
+  for (std::int64_t i = first; i < end; i += most) {
+    const std::int64_t part = std::min(most, end - i);
+    place(window.bytes(i * from_size, part * from_size), part, to + (i - first) * size, 1);
   }
 }
 
