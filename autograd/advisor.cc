@@ -69,10 +69,14 @@ std::optional<std::vector<std::int32_t>> Advisor::match(const KnownStep& known) 
 
 // --- a step
 
-std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried> carried, Adopt adopt) {
+std::vector<std::int64_t> Advisor::begin(std::int64_t room, Begin with, Adopt adopt) {
   begun_ = true;
+  done_ = with.done;
+  advised_ = with.done;
+  std::vector<Resident>& residents = with.residents;
+  for (const Resident& each : residents) resident_ops_.push_back(each.op);
   room_ = room;
-  carried_ = std::move(carried);
+  carried_ = std::move(with.carried);
   carried_buffer_.assign(carried_.size(), kNoBuffer);
   adopt_ = std::move(adopt);
   grow();
@@ -81,6 +85,10 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return carried_[a].offset < carried_[b].offset; });
   for (KnownStep* known : known_.beginning_with(signatures_.front())) {
+    if (known->done != done_ || known->signatures.size() < signatures_.size() ||
+        !std::equal(signatures_.begin(), signatures_.begin() + done_, known->signatures.begin())) {
+      continue;
+    }
     std::optional<std::vector<std::int32_t>> foreseen = match(*known);
     if (!foreseen) continue;
     std::vector<bool> read(carried_.size(), false);
@@ -101,6 +109,10 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
     for (const Placement& input : plan->inputs) {
       const std::int32_t i = (*foreseen)[static_cast<std::size_t>(input.buffer)];
       if (i >= 0) carried_[static_cast<std::size_t>(i)].offset = unread + input.offset;
+      for (Resident& each : residents) {
+        const scheduler::Op& op = known->graph.ops[static_cast<std::size_t>(each.op)];
+        if (op.writes.front() == input.buffer) each.offset = unread + input.offset;
+      }
     }
     follow(*known, *plan, unread, std::move(*foreseen));
     break;
@@ -111,10 +123,18 @@ std::vector<std::int64_t> Advisor::begin(std::int64_t room, std::vector<Carried>
       carried_[i].offset = end;
       end += carried_[i].bytes;
     }
+    for (Resident& each : residents) {
+      each.offset = end;
+      end += each.bytes;
+    }
   }
   std::vector<std::int64_t> offsets;
-  offsets.reserve(carried_.size());
+  offsets.reserve(carried_.size() + residents.size());
   for (const Carried& each : carried_) offsets.push_back(each.offset);
+  for (const Resident& each : residents) {
+    offset_[static_cast<std::size_t>(graph_.ops[static_cast<std::size_t>(each.op)].writes.front())] = each.offset;
+    offsets.push_back(each.offset);
+  }
   return offsets;
 }
 
@@ -436,7 +456,14 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
   for (std::size_t b = 0; b < gone.size(); ++b) {
     if (gone[b]) graph.buffers[b].bytes = 0;
   }
-  std::optional<Plan> plan = known_.make_plan(graph, room_, std::nullopt);
+  std::optional<Start> start;
+  if (done_ > 0) {
+    start = Start{done_, {}};
+    for (std::size_t b = 0; b < made.size(); ++b) {
+      if (!made[b] && !gone[b]) start->resident.push_back({static_cast<BufferId>(b), scheduler::kAnywhere});
+    }
+  }
+  std::optional<Plan> plan = known_.make_plan(graph, room_, start);
   if (!plan) return std::nullopt;
   online_.reset();
   own_plan_ = std::move(plan);
@@ -445,7 +472,7 @@ std::optional<std::vector<Placement>> Advisor::plan_again(std::span<const Buffer
   shift_ = 0;
   plan_end_ = static_cast<OpId>(graph.ops.size());
   cursor_ = 0;
-  advised_ = 0;
+  advised_ = done_;
   mistaken_ = false;
   std::fill(offset_.begin(), offset_.end(), kNowhere);
   std::vector<Placement> inputs;
@@ -493,7 +520,7 @@ std::optional<Advisor::Smallest> Advisor::smallest_room(std::span<const BufferId
 
 void Advisor::end(const std::function<Graph()>& program, std::span<const BufferId> buffers) {
   if (program && signatures_.size() > 1) {
-    KnownStep& known = known_.ran(signatures_, program);
+    KnownStep& known = known_.ran(signatures_, program, done_, resident_ops_);
     for (std::size_t k = 0; k < known.inputs.size(); ++k) {
       const BufferId buffer = buffers[static_cast<std::size_t>(known.inputs[k])];
       for (std::size_t i = 0; i < carried_.size(); ++i) {
@@ -505,6 +532,8 @@ void Advisor::end(const std::function<Graph()>& program, std::span<const BufferI
   carried_.clear();
   carried_buffer_.clear();
   adopt_ = nullptr;
+  done_ = 0;
+  resident_ops_.clear();
   advised_ = 0;
   offset_.clear();
   pinned_.clear();

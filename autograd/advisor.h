@@ -53,8 +53,21 @@ class Advisor {
   Advisor& operator=(const Advisor&) = delete;
 
   // --- a step
-  // Before op 0 runs, when it is recorded. `carried`: the oldest first. Returns where each of them is to lie.
-  std::vector<std::int64_t> begin(std::int64_t room, std::vector<Carried> carried, Adopt adopt);
+  // The output of one of the step's first ops, which is in memory since an earlier step.
+  struct Resident {
+    OpId op = 0;
+    std::int64_t bytes = 0;  // a multiple of 64
+    std::int64_t offset = 0;
+  };
+  // What a step begins with: its first `done` ops have run in earlier steps, and may run again.
+  struct Begin {
+    std::vector<Carried> carried = {};  // the oldest first
+    OpId done = 0;
+    std::vector<Resident> residents = {};
+  };
+  // Before the first op that is to run does, when it is recorded. Returns where each is to lie, the carried values and
+  // then the residents.
+  std::vector<std::int64_t> begin(std::int64_t room, Begin with, Adopt adopt);
   bool begun() const { return begun_; }
   // A buffer that no op writes, at its first use: a carried value, or one that lies in the pinned zone. Where another
   // carried value of the same bytes was foreseen: that one, and the two have to change places before the next advice.
@@ -133,6 +146,8 @@ class Advisor {
   std::vector<Carried> carried_;
   std::vector<BufferId> carried_buffer_;  // by carried value; -1: not read yet
   Adopt adopt_;
+  OpId done_ = 0;                     // ops at the begin that had run before
+  std::vector<OpId> resident_ops_;    // those of them whose outputs were in memory
   OpId advised_ = 0;                  // ops before this one have run
   std::vector<std::int64_t> offset_;  // by buffer; -1: not resident
   std::vector<bool> pinned_;

@@ -29,7 +29,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
       storages_(options.budget, options.dry_run, timeline_),
       lifetimes_(this, tape_, storages_),
       prepared_(machine_),
-      recorder_(tape_, storages_, lifetimes_, prepared_, machine_, options_.costs),
+      recorder_(tape_, storages_, lifetimes_, prepared_, machine_, options_.costs, sources_),
       advisor_(tape_.graph, tape_.signatures, options.budget.has_value(), options.seed, timeline_),
       replay_(tape_, storages_, machine_, account_, timeline_, options.verify_replay),
       keys_{options.seed} {
@@ -282,17 +282,28 @@ void Engine::carry_out(std::span<const scheduler::Step> steps, std::int64_t shif
 void Engine::begin_step() {
   const std::int64_t room = storages_.pack_pinned();
   carried_ = storages_.carried();
-  std::vector<Advisor::Carried> carried;
+  Advisor::Begin begin;
   for (StorageId id : carried_) {
-    carried.push_back({storages_[id].key, Extents::round_up(storages_[id].bytes), storages_.room_offset(id)});
+    begin.carried.push_back({storages_[id].key, Extents::round_up(storages_[id].bytes), storages_.room_offset(id)});
   }
-  const std::vector<std::int64_t> offsets = advisor_.begin(room, std::move(carried), [this](std::size_t i) {
+  begin.done = tape_.sources;
+  std::vector<StorageId> residents;
+  for (OpId op = 0; op < tape_.sources; ++op) {
+    const StorageId id = tape_.buffer_storage[tape_.graph.ops[op].writes.front()];
+    if (!storages_[id].resident()) continue;
+    residents.push_back(id);
+    begin.residents.push_back({op, Extents::round_up(storages_[id].bytes), storages_.room_offset(id)});
+  }
+  const std::vector<std::int64_t> offsets = advisor_.begin(room, std::move(begin), [this](std::size_t i) {
     const BufferId buffer = recorder_.buffer_of(carried_[i]);
     entered_ = tape_.graph.buffers.size();
     return buffer;
   });
   std::vector<Storages::Target> targets;
   for (std::size_t i = 0; i < carried_.size(); ++i) targets.push_back({carried_[i], offsets[i]});
+  for (std::size_t i = 0; i < residents.size(); ++i) {
+    targets.push_back({residents[i], offsets[carried_.size() + i]});
+  }
   storages_.arrange(targets);
   entered_ = 0;
 }
@@ -300,7 +311,7 @@ void Engine::begin_step() {
 void Engine::enter_inputs() {
   for (; entered_ < tape_.graph.buffers.size(); ++entered_) {
     const StorageId id = tape_.buffer_storage[entered_];
-    if (!storages_[id].resident()) continue;  // an op will write it
+    if (!storages_[id].resident() || storages_[id].reproducible()) continue;  // an op writes it, or has written it
     const auto buffer = static_cast<BufferId>(entered_);
     if (tape_.graph.buffers[entered_].pinned) {
       advisor_.enter_pinned(buffer);
@@ -385,7 +396,7 @@ bool Engine::start_over() {
     if (!stays[b] && !tape_.graph.buffers[b].pinned) storages_.drop(tape_.buffer_storage[b]);
   }
   storages_.arrange(targets);
-  for (OpId op = 0; op < tape_.executed; ++op) {
+  for (OpId op = tape_.sources; op < tape_.executed; ++op) {
     const Advice advice = advisor_.advise(op);
     const std::size_t skipped = ran_for_good[static_cast<std::size_t>(op)] ? 1 : 0;  // its own run, the last step
     carry_out(advice.steps.first(advice.steps.size() - skipped), advice.shift);
@@ -402,13 +413,19 @@ std::vector<BufferId> Engine::kept_buffers(const scheduler::Graph& graph) const 
     const bool needed = storage.handles + storage.reads > 0 || (storage.ending && storage.resident());
     if (graph.buffers[b].pinned || needed) kept.push_back(static_cast<BufferId>(b));
   }
+  for (const LeafSource& source : sources_) {
+    if (!source.resident || source.handles == 0 || source.generation != lifetimes_.generation()) continue;
+    kept.push_back(storages_[tape_.values[source.value].storage].buffer);
+  }
   return kept;
 }
 
 void Engine::handle_died(Handle* handle) noexcept {
   if (half_done_) return;  // it goes with the session
   quietly([&] {
+    LeafSource* const source = handle->source;
     lifetimes_.died(handle);
+    if (source != nullptr && source->handles == 0 && tape_.empty()) drop_kept(*source);
     if (busy_) return;
     const Busy busy(busy_);
     let_go();

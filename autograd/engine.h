@@ -232,6 +232,8 @@ class Engine {
   void restart_if_idle(const AnyOp& op, SourceLocation where);
   void bring_back();
   void end_generation();
+  // Which of the leaves that are read from files stay in memory from step to step: asked once for each kind of step.
+  void choose_residents(const scheduler::Graph& room, std::span<const BufferId> used);
   void sweep();
   // Ops before `begun` may have changed what they update. Of a backward pass under way nothing stays. Gradients that
   // were there before it do, unless some have been added to by then: returns whether they are gone for that.
@@ -271,6 +273,7 @@ class Engine {
   void place_leaf(StorageId storage, const Meta& meta, SourceLocation where);
   void store_number(Handle* handle, SourceLocation where);
   void store_deferred(Handle* handle, SourceLocation where);
+  void drop_kept(LeafSource& source);
   void release_batch(Handle* front);
 
   // --- report.cc
@@ -290,6 +293,8 @@ class Engine {
   compute::Machine machine_;
 
   TimelineRecorder timeline_;
+  std::list<LeafSource> sources_;                 // kept as long as the session, as tapes and handles point to them
+  std::set<std::uint64_t> steps_with_residents_;  // kinds of steps for which residents were chosen
   Tape tape_;
   Tape last_tape_;  // of the last step, for explain() and graph()
   Storages storages_;
@@ -301,7 +306,6 @@ class Engine {
   Replay replay_;
   KeySequence keys_;
   std::set<Reason> reasons_;
-  std::list<LeafSource> sources_;  // kept as long as the session, as tapes and handles point to them
   // Made beforehand, for when there is no memory for a better one.
   const Error no_memory_{"the session has ended: the system had no memory left in the middle of a call"};
 

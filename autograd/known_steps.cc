@@ -157,6 +157,24 @@ std::optional<Plan> KnownSteps::make_plan(const Graph& graph, std::int64_t room,
   return plan;
 }
 
+namespace {
+
+// What is in memory when the step starts, each where the plan wants it; nothing where that is its inputs alone.
+std::optional<Start> start_of(const KnownStep& step) {
+  if (step.done == 0) return std::nullopt;
+  Start start{step.done, {}};
+  const std::vector<bool> made = written(step.graph);
+  for (std::size_t b = 0; b < made.size(); ++b) {
+    if (!made[b]) start.resident.push_back({static_cast<BufferId>(b), scheduler::kAnywhere});
+  }
+  for (const scheduler::OpId op : step.residents) {
+    start.resident.push_back({step.graph.ops[static_cast<std::size_t>(op)].writes.front(), scheduler::kAnywhere});
+  }
+  return start;
+}
+
+}  // namespace
+
 KnownSteps::Found KnownSteps::plan(KnownStep& step, std::int64_t room) {
   KnownStep::Planned* best = nullptr;
   for (KnownStep::Planned& planned : step.plans) {
@@ -180,7 +198,7 @@ KnownSteps::Found KnownSteps::plan(KnownStep& step, std::int64_t room) {
     }
   }
   for (const std::int64_t each : rooms) {
-    std::optional<Plan> plan = make_plan(step.graph, each, std::nullopt);
+    std::optional<Plan> plan = make_plan(step.graph, each, start_of(step));
     if (!plan) continue;
     if (best != nullptr && best->plan.cost <= plan->cost) {
       best->room = each;
@@ -214,7 +232,8 @@ KnownSteps::Found KnownSteps::plan_rest(KnownStep& step, const Graph& graph, std
   return {&step.rests.front().plan, true};
 }
 
-KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const std::function<Graph()>& graph) {
+KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const std::function<Graph()>& graph,
+                           scheduler::OpId done, const std::vector<scheduler::OpId>& residents) {
   auto step =
       std::find_if(steps_.begin(), steps_.end(), [&](const KnownStep& each) { return each.signatures == signatures; });
   if (step != steps_.end()) {
@@ -223,6 +242,8 @@ KnownStep& KnownSteps::ran(const std::vector<std::uint64_t>& signatures, const s
     KnownStep made;
     made.signatures = signatures;
     made.graph = graph();
+    made.done = done;
+    made.residents = residents;
     made.id = next_id_++;
     const std::vector<bool> made_by_ops = written(made.graph);
     for (std::size_t b = 0; b < made.graph.buffers.size(); ++b) {

@@ -35,6 +35,8 @@ struct KnownStep {
 
   std::vector<std::uint64_t> signatures;
   scheduler::Graph graph;
+  scheduler::OpId done = 0;                 // ops at its begin that have run in earlier steps
+  std::vector<scheduler::OpId> residents;   // those of them whose outputs are in memory when it starts
   std::vector<scheduler::BufferId> inputs;  // buffers that no op writes, and that take room
   std::vector<std::uint64_t> keys;          // what they were when the step last ran, in the same order
   std::list<Planned> plans;
@@ -66,7 +68,8 @@ class KnownSteps {
   std::optional<scheduler::Plan> make_plan(const scheduler::Graph& graph, std::int64_t room,
                                            const std::optional<scheduler::Start>& start);
   // The step ran to its end just now; known by its signatures from then on. `graph` is called where it was not before.
-  KnownStep& ran(const std::vector<std::uint64_t>& signatures, const std::function<scheduler::Graph()>& graph);
+  KnownStep& ran(const std::vector<std::uint64_t>& signatures, const std::function<scheduler::Graph()>& graph,
+                 scheduler::OpId done, const std::vector<scheduler::OpId>& residents);
   const Planning& planning() const { return planning_; }
 
  private:

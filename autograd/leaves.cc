@@ -32,7 +32,14 @@ void Engine::place_leaf(StorageId id, const Meta& meta, SourceLocation where) {
     run_recorded();
     return;
   }
-  if (!storages_.place_anywhere(id)) {
+  bool placed = storages_.place_anywhere(id);
+  for (LeafSource& source : sources_) {
+    if (placed) break;
+    if (source.kept == kNone) continue;
+    drop_kept(source);
+    placed = storages_.place_anywhere(id);
+  }
+  if (!placed) {
     const std::int64_t pinned = storages_.arena().extents().taken_bytes();
     const std::int64_t bytes = Extents::round_up(storages_[id].bytes);
     storages_.destroy(id);
@@ -70,6 +77,7 @@ void Engine::store_number(Handle* handle, SourceLocation where) {
 
 Tensor Engine::new_deferred(const Meta& meta, SourceLocation where) {
   sources_.push_back({});
+  sources_.back().meta = meta;
   return Access::adopt(lifetimes_.new_sourced(meta, &sources_.back(), where));
 }
 
@@ -94,21 +102,32 @@ void Engine::store_deferred(Handle* handle, SourceLocation where) {
 
 void Engine::set_source(Handle* handle, LeafSource source, SourceLocation where) {
   let_go();
-  if (handle->source == nullptr) {
-    source.name = storages_[handle->storage].name;
+  source.meta = handle->meta;
+  source.resident = !options_.budget;
+  LeafSource* const former = handle->source;
+  source.name = former != nullptr ? former->name : storages_[handle->storage].name;
+  sources_.push_back(std::move(source));
+  if (former == nullptr) {
     const StorageId storage = handle->storage;
     settle_held({&storage, 1}, false, "load", where);
-    sources_.push_back(std::move(source));
     lifetimes_.unstore(handle, &sources_.back());
     let_go();
     return;
   }
-  source.name = handle->source->name;
-  if (handle->generation == lifetimes_.generation())
-    handle->value = kNone;  // ops recorded from now on read the new file
-  // What is recorded goes on from the former one.
-  sources_.push_back(std::move(source));
+  // What is recorded goes on from the former file.
+  if (handle->generation == lifetimes_.generation()) handle->value = kNone;
+  --former->handles;
   handle->source = &sources_.back();
+  ++handle->source->handles;
+  drop_kept(*former);
+}
+
+// Between steps. What it held is read again when it is needed.
+void Engine::drop_kept(LeafSource& source) {
+  if (source.kept == kNone) return;
+  const StorageId id = std::exchange(source.kept, kNone);
+  --storages_[id].handles;
+  storages_.destroy(id);
 }
 
 void Engine::make_parameter(Handle* handle, std::string_view name, SourceLocation where) {

@@ -71,6 +71,7 @@ Handle* Lifetimes::new_sourced(const Meta& meta, LeafSource* source, SourceLocat
   Handle* handle = new_handle(meta, where, &others_);
   handle->leaf = true;
   handle->source = source;
+  ++source->handles;
   return handle;
 }
 
@@ -126,7 +127,9 @@ void Lifetimes::died(Handle* handle) {
   const bool current = handle->value != kNone && handle->generation == generation_;
   if (current && tape_.values[handle->value].handle == handle) tape_.values[handle->value].handle = nullptr;
   if (handle->grad != nullptr) release(handle->grad);
-  if (handle->storage != kNone) {
+  if (handle->source != nullptr) {
+    --handle->source->handles;
+  } else if (handle->storage != kNone) {
     --storages_[handle->storage].handles;
     check_ended(handle->storage);
   } else if (computed(handle)) {
@@ -273,7 +276,7 @@ void Lifetimes::take_number(Handle* handle, std::unique_ptr<std::byte[]> element
 
 void Lifetimes::store(Handle* handle, StorageId storage) {
   handle->number.reset();
-  handle->source = nullptr;
+  if (handle->source != nullptr) --std::exchange(handle->source, nullptr)->handles;
   handle->storage = storage;
   handle->value = kNone;
   leave(handle);
@@ -284,6 +287,7 @@ void Lifetimes::store(Handle* handle, StorageId storage) {
 void Lifetimes::unstore(Handle* handle, LeafSource* source) {
   const StorageId storage = std::exchange(handle->storage, kNone);
   handle->source = source;
+  ++source->handles;
   handle->value = kNone;
   leave(handle);
   join(handle, &others_);

@@ -131,20 +131,65 @@ ValueId Recorder::from_file(const Handle* handle, std::string_view op, SourceLoc
                              to_string(handle->where), " and has no elements yet: load them first (at ",
                              to_string(where), ")"));
   }
+  begin_tape();
+  LeafSource& source = *handle->source;
+  if (source.generation == lifetimes_.generation()) return source.value;
+  source.used = storages_.has_bytes();  // a dry run has no steps before the one that is looked at
+  return file_node(source, new_file_storage(source), where);
+}
+
+ValueId Recorder::file_node(LeafSource& source, StorageId storage, SourceLocation where) {
   Node node;
   node.kind = Node::Kind::kFile;
   node.where = where;
-  node.source = handle->source;
-  const ValueId out = new_value(handle->meta, Category::kParameters, kNone);
-  storages_[tape_.values[out].storage].name = handle->source->name;
+  node.source = &source;
+  Value value;
+  value.meta = source.meta;
+  value.storage = storage;
+  tape_.values.push_back(std::move(value));
+  const auto out = static_cast<ValueId>(tape_.values.size() - 1);
   node.outputs = {out};
-  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, "");
+  append(std::move(node), scheduler::Phase::kForward, 0, {}, {}, storages_[storage].resident() ? "resident" : "");
   tape_.values[out].producer = kNone;  // it depends on nothing
+  source.value = out;
+  source.generation = lifetimes_.generation();
+  if (source.resident) lifetimes_.add_read(storage);  // until the step ends
   return out;
+}
+
+// Leaves that were read from files before come first, as ops that have run and may run again: in memory since the last
+// step, or to be read when they are needed. Others follow where they are first used.
+void Recorder::begin_tape() {
+  if (std::exchange(tape_.begun, true)) return;
+  for (LeafSource& source : sources_) {
+    if (!source.used || source.handles == 0) continue;
+    StorageId storage = std::exchange(source.kept, kNone);
+    const bool there = storage != kNone;
+    if (there) {
+      storages_[storage].origin = Origin::kComputed;
+      --storages_[storage].handles;
+    } else {
+      storage = new_file_storage(source);
+    }
+    file_node(source, storage, {});
+    tape_.nodes.back().ran = true;
+    if (there) {
+      tape_.history.emplace_back(scheduler::Step::Kind::kRun, static_cast<OpId>(tape_.graph.ops.size() - 1));
+    }
+  }
+  tape_.sources = static_cast<OpId>(tape_.graph.ops.size());
+  tape_.executed = tape_.sources;
+}
+
+StorageId Recorder::new_file_storage(const LeafSource& source) {
+  const StorageId storage = storages_.create(source.meta.bytes, Category::kParameters, Origin::kComputed);
+  storages_[storage].name = source.name;
+  return storage;
 }
 
 NodeId Recorder::append(Node node, scheduler::Phase phase, std::int64_t scratch, Work work, Overwrites overwrites,
                         std::string_view attributes) {
+  begin_tape();
   const auto node_id = static_cast<NodeId>(tape_.nodes.size());
   const auto op_id = static_cast<OpId>(tape_.graph.ops.size());
   scheduler::Op op;
@@ -245,6 +290,7 @@ ValueId Recorder::in_layout(ValueId id, std::optional<Layout> layout, SourceLoca
 
 NodeId Recorder::forward(const std::shared_ptr<const AnyOp>& op, std::span<const ValueId> inputs, Needs needs,
                          KeySequence& keys, SourceLocation where) {
+  begin_tape();
   Node node;
   node.any_op = op;
   node.where = where;

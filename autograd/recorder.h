@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,13 +32,14 @@ class Recorder {
   using Overwrites = std::span<const std::pair<ValueId, ValueId>>;  // {read, output}: may take the other's place
 
   Recorder(Tape& tape, Storages& storages, Lifetimes& lifetimes, PreparedOps& prepared, compute::Machine& machine,
-           const Costs& costs)
+           const Costs& costs, std::list<LeafSource>& sources)
       : tape_(tape),
         storages_(storages),
         lifetimes_(lifetimes),
         prepared_(prepared),
         machine_(machine),
-        costs_(costs) {}
+        costs_(costs),
+        sources_(sources) {}
 
   // Ops recorded from here on are of this phase, whatever records them.
   void set_phase(std::optional<scheduler::Phase> phase) { phase_ = phase; }
@@ -67,6 +69,9 @@ class Recorder {
 
  private:
   ValueId number(const Handle* handle, SourceLocation where);
+  void begin_tape();
+  StorageId new_file_storage(const LeafSource& source);
+  ValueId file_node(LeafSource& source, StorageId storage, SourceLocation where);
   ValueId from_file(const Handle* handle, std::string_view op, SourceLocation where);
   void keep_sources(Node& node);
 
@@ -76,6 +81,7 @@ class Recorder {
   PreparedOps& prepared_;
   compute::Machine& machine_;
   const Costs& costs_;
+  std::list<LeafSource>& sources_;
   std::optional<scheduler::Phase> phase_;
 };
 

@@ -1,4 +1,6 @@
 // Where a step ends, and what outlives it: see engine.h.
+#include <xxhash.h>
+
 #include <algorithm>
 #include <map>
 #include <unordered_set>
@@ -6,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "autograd/engine.h"
+#include "scheduler/cycle.h"
 
 namespace tidemark::detail {
 namespace {
@@ -137,6 +140,7 @@ void Engine::end_generation() {
   const bool whole = tape_.executed == static_cast<OpId>(tape_.graph.ops.size());
   std::function<scheduler::Graph()> room;
   if (whole) room = [&] { return room_graph(used); };
+  if (whole && options_.budget && storages_.has_bytes() && !sources_.empty()) choose_residents(room_graph(used), used);
   advisor_.end(room, used);
   tape_.graph = real_graph(std::move(tape_.graph));
   lifetimes_.make_numbers([&](const Handle* handle) {
@@ -150,8 +154,46 @@ void Engine::end_generation() {
   sweep();
 }
 
+void Engine::choose_residents(const scheduler::Graph& room, std::span<const BufferId> used) {
+  std::vector<LeafSource*> source_of(room.buffers.size(), nullptr);
+  std::vector<BufferId> wire(tape_.buffer_storage.size(), kNone);
+  for (std::size_t i = 0; i < used.size(); ++i) wire[used[i]] = static_cast<BufferId>(i);
+  std::string kind;  // of step: its ops, but for reading
+  bool any = false;
+  for (const Node& node : tape_.nodes) {
+    if (node.op == kNone) continue;
+    const scheduler::Op& op = tape_.graph.ops[node.op];
+    if (node.kind != Node::Kind::kFile) {
+      absl::StrAppend(&kind, op.name, " ", op.scratch, " ");
+      for (BufferId b : op.writes) absl::StrAppend(&kind, tape_.graph.buffers[b].bytes, " ");
+      continue;
+    }
+    any = true;
+    source_of[wire[op.writes.front()]] = node.source;
+  }
+  if (!any || !steps_with_residents_.insert(XXH3_64bits(kind.data(), kind.size())).second) return;
+  const auto cycle = scheduler::choose_residents(room, storages_.arena().extents().limit() - storages_.pinned_end(),
+                                                 {.seed = options_.seed});
+  if (!cycle) return;
+  for (LeafSource* source : source_of) {
+    if (source != nullptr) source->resident = false;
+  }
+  for (BufferId b : cycle->resident) {
+    if (source_of[b] != nullptr) source_of[b]->resident = true;
+  }
+}
+
 // Forgets the tape, and destroys what nobody holds.
 void Engine::sweep() {
+  for (const Node& node : tape_.nodes) {
+    if (node.kind != Node::Kind::kFile) continue;
+    LeafSource& source = *node.source;
+    const StorageId id = tape_.values[node.outputs.front()].storage;
+    if (!source.resident || source.handles == 0 || !storages_[id].resident()) continue;
+    storages_[id].origin = Origin::kCarried;
+    ++storages_[id].handles;
+    source.kept = id;
+  }
   const std::vector<Handle*> leaves = lifetimes_.end_generation();
   last_tape_ = std::exchange(tape_, Tape{});
   graded_.clear();

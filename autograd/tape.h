@@ -65,10 +65,10 @@ struct Node {
   int uses = 0;  // handles on outputs, and alive consumers
   int replays = 0;
   float fill = 0;
-  std::vector<std::byte> number;       // kNumber: the elements
-  const LeafSource* source = nullptr;  // kFile
-  OpId op = kNone;                     // in the graph; kNone for views
-  double seconds = 0;                  // that the op is taken to cost, without hints
+  std::vector<std::byte> number;  // kNumber: the elements
+  LeafSource* source = nullptr;   // kFile
+  OpId op = kNone;                // in the graph; kNone for views
+  double seconds = 0;             // that the op is taken to cost, without hints
   std::shared_ptr<const AnyOp> any_op;
   std::shared_ptr<const Prepared> prepared;
   std::shared_ptr<const compute::Kernel> kernel;  // kReorder
@@ -98,6 +98,8 @@ struct Tape {
   OpId executed = 0;        // ops before this one have had their first run
   std::uint64_t hints = 0;  // a hash of those given since the last op was recorded
   bool hinted = false;      // some were given
+  bool begun = false;       // its first ops are recorded
+  OpId sources = 0;         // how many: leaves that an earlier step has read from their files
   int alive_nodes = 0;
   int open_nodes = 0;          // alive ones through which a backward pass may still go
   bool under_no_grad = false;  // the last op was called under NoGrad

@@ -119,6 +119,9 @@ class Loading {
     if ((transpose && shape.size() != 2) || !std::equal(shape.begin(), shape.end(), own.begin(), own.end())) {
       wrong_ += "\n  of another shape: " + tensor.name + " is " + to_text(tensor.shape) + " in the file, " +
                 (transpose ? "which is turned, but " : "but ") + to.shape(where_).to_string() + " in the model";
+    } else if (options_.type && tensor.type != *options_.type) {
+      wrong_ += "\n  of another type: " + tensor.name + " is " + to_string(tensor.type) + " in the file, and not " +
+                to_string(*options_.type);
     } else if (!is_float(tensor.type)) {
       wrong_ += "\n  of another type: " + tensor.name + " is " + to_string(tensor.type) +
                 " in the file; a model takes f16, bf16, f32 and f64";
@@ -143,13 +146,14 @@ class Loading {
   void read_when_needed(const Tensor& to, const Found& from) {
     if (!seconds_per_byte_) seconds_per_byte_ = measure();
     const FileTensor tensor = *from.tensor;
-    detail::set_reader(
-        to,
-        {.read = [file = open_, tensor, transpose = from.transpose, where = where_](
-                     std::int64_t first, std::int64_t count,
-                     std::byte* bytes) { io::read_part(*file, tensor, transpose, first, count, bytes, where); },
-         .seconds = *seconds_per_byte_ * static_cast<double>(tensor.bytes)},
-        where_);
+    detail::set_reader(to,
+                       {.read =
+                            [file = open_, tensor, transpose = from.transpose, threads = threads_, where = where_](
+                                std::int64_t first, std::int64_t count, std::byte* bytes) {
+                              io::read_part(*file, tensor, transpose, first, count, bytes, threads, where);
+                            },
+                        .seconds = *seconds_per_byte_ * static_cast<double>(tensor.bytes)},
+                       where_);
   }
 
   // Seconds a byte of the file, by its largest tensor.
@@ -161,7 +165,9 @@ class Loading {
     std::vector<float> buffer(static_cast<std::size_t>(std::min(count, io::kChunk)));
     const auto began = std::chrono::steady_clock::now();
     for (std::int64_t first = 0; first < count; first += io::kChunk) {
-      file_.read_f32(largest, first, std::min(io::kChunk, count - first), buffer.data(), where_);
+      const std::int64_t n = std::min(io::kChunk, count - first);
+      io::read_part(file_, largest, false, first * 4, n * 4, reinterpret_cast<std::byte*>(buffer.data()), threads_,
+                    where_);
     }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
     return seconds.count() / static_cast<double>(std::max<std::int64_t>(1, count * size_of(largest.type)));
@@ -171,7 +177,7 @@ class Loading {
     detail::fill_leaf(
         to,
         [&](std::byte* bytes) {
-          io::read_part(file_, *from.tensor, from.transpose, 0, from.tensor->elements * 4, bytes, where_);
+          io::read_part(file_, *from.tensor, from.transpose, 0, from.tensor->elements * 4, bytes, threads_, where_);
         },
         where_);
   }
@@ -181,6 +187,7 @@ class Loading {
   const TensorFile& file_;
   const LoadOptions& options_;
   SourceLocation where_;
+  int threads_ = Session::current().options().threads;
   std::unordered_map<std::string, std::size_t> index_;  // of tensors, by every name
   std::vector<std::vector<Found>> found_;               // by tensor: once, or under several names
   std::vector<const FileTensor*> counters_;             // by counter; null where the file has none

@@ -81,7 +81,7 @@ bool is_there(const std::string& path) {
   return stat(path.c_str(), &status) == 0;
 }
 
-// A sweep that was begun with the same options, from its file.
+// A sweep that was begun with the same options, from its file. It may go on for more rounds than it was begun for.
 std::optional<Sweep> begun(const SweepOptions& options) {
   if (options.file.empty() || !is_there(options.file)) return std::nullopt;
   Sweep sweep = read_sweep(options.file);
@@ -92,7 +92,7 @@ std::optional<Sweep> begun(const SweepOptions& options) {
   };
   if (old.name != options.name || old.subject != options.subject) differs("subjects");
   if (old.budgets != options.budgets) differs("budgets");
-  if (old.rounds != options.rounds || old.steps != options.steps) differs("rounds or steps");
+  if (old.steps != options.steps) differs("steps");
   if (old.threads != options.threads || old.seed != options.seed) differs("threads or seeds");
   if (old.costs != options.costs) differs("costs");
   if (old.peers != options.peers) differs("peers");

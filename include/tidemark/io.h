@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,10 +46,11 @@ struct LoadOptions {
   bool strict = true;       // what is missing in the file or left over is an error
   std::string prefix = {};  // of the names that are for this model: "encoder."; others are passed over
   NameTable names = {};
-  // Parameters that need no gradient (freeze() them before) stay in the file, and take no bytes: each is read when an op
-  // needs it, and discarded and read again where the budget is short, as other values are computed again. So a model may
-  // be larger than the budget (made under DeferredInit). They cannot be changed or trained. The file stays open, and may
-  // be replaced by another but not written to.
+  std::optional<StoredType> type = {};  // that the file's elements have to be of
+  // Parameters that need no gradient (freeze() them before) stay in the file, and take no bytes: each is read when an
+  // op needs it, and discarded and read again where the budget is short, as other values are computed again. So a model
+  // may be larger than the budget (made under DeferredInit). They cannot be changed or trained. The file stays open,
+  // and may be replaced by another but not written to.
   bool lazy = false;
 };
 // What strict loading would have refused.

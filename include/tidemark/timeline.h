@@ -27,7 +27,7 @@ struct Timeline {
     kMove,       // of a value to another place
     kOptimizer,
     kPlanning,
-    kData,  // waiting for a loader
+    kData,  // waiting for a loader or a file
   };
   static constexpr int kTracks = 8;
 

@@ -80,7 +80,7 @@ class Program {
 
  private:
   void begin(const std::vector<Advisor::Carried>& carried, std::size_t input) {
-    const auto offsets = advisor_.begin(limit_, carried, [&](std::size_t i) {
+    const auto offsets = advisor_.begin(limit_, {.carried = carried}, [&](std::size_t i) {
       graph_.buffers.push_back({carried[i].bytes, "", false});
       const auto buffer = static_cast<BufferId>(graph_.buffers.size() - 1);
       place(buffer, at_.at(i));

@@ -1,12 +1,10 @@
 // Runs that are resumed, and what is refused.
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -245,21 +243,16 @@ TEST(Checkpoint, AFullDiskLeavesWhatIsThere) {
   run.save();
   const std::string newest = read_bytes(file);
   const std::string older = read_bytes(file + ".1");
-  const auto before = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit limit{};
-  getrlimit(RLIMIT_FSIZE, &limit);
-  const rlimit former = limit;
   run.train_to(3);
   for (std::size_t size = 0; size < newest.size(); size += newest.size() / 7) {
-    limit.rlim_cur = size;
-    setrlimit(RLIMIT_FSIZE, &limit);
-    const std::string text = message_of([&] { run.save(); });
-    setrlimit(RLIMIT_FSIZE, &former);
+    const std::string text = message_of([&] {
+      const test::FullDisk full(size);
+      run.save();
+    });
     EXPECT_THAT(text, AllOf(HasSubstr(file), HasSubstr("cannot be written")));
     EXPECT_EQ(read_bytes(file), newest);
     EXPECT_EQ(read_bytes(file + ".1"), older);
   }
-  std::signal(SIGXFSZ, before);
   run.save();
   EXPECT_EQ(read_bytes(file + ".1"), newest);
   EXPECT_EQ(read_bytes(file + ".2"), older);

@@ -1,7 +1,9 @@
 // Weights that stay in their file: the bits of a model that is in memory, in less of it.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -93,6 +95,40 @@ TEST_F(Lazy, EvaluatesAModelThatIsLargerThanTheBudget) {
     EXPECT_EQ(lazy.losses, resident.losses) << percent;
     EXPECT_LE(lazy.peak_bytes, budget);
   }
+}
+
+// Weights stay in memory from step to step as far as there is room: a step reads the others alone.
+TEST_F(Lazy, ReadsAgainWhatDoesNotFit) {
+  const auto reads_of_a_step = [&](std::optional<std::int64_t> budget) {
+    Session session({.budget = budget, .threads = 1});
+    Frozen model(file_, true);
+    std::vector<int> reads;
+    std::vector<float> losses;
+    for (int step = 0; step < 12; ++step) {
+      session.start_timeline();
+      const NoGrad no_grad;
+      const Tensor x = tensor(tokens_of(step, 0), {kBatch, kGpt.context});
+      losses.push_back(model.net->loss(x, x).item());
+      const Timeline timeline = session.stop_timeline();
+      reads.push_back(
+          static_cast<int>(std::count_if(timeline.spans.begin(), timeline.spans.end(), [&](const auto& span) {
+            return timeline.labels[static_cast<std::size_t>(span.label)].name.starts_with("read ");
+          })));
+    }
+    return std::pair(reads, losses);
+  };
+  const auto [free_reads, free_losses] = reads_of_a_step({});
+  const auto weights = static_cast<int>(TensorFile(file_).tensors().size());
+  EXPECT_EQ(free_reads, (std::vector{weights, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+  int before = weights;
+  for (const int percent : {45, 60, 80, 130}) {
+    const auto [reads, losses] = reads_of_a_step(weight_bytes_ * percent / 100);
+    EXPECT_EQ(losses, free_losses) << percent;
+    EXPECT_LT(reads.back(), before) << percent;
+    EXPECT_EQ(reads[10], reads[11]) << ::testing::PrintToString(reads);
+    before = reads.back();
+  }
+  EXPECT_EQ(before, 0);
 }
 
 // Two linear layers beside the frozen blocks' output, and their own head.

@@ -184,6 +184,14 @@ TEST_F(ModelFile, HalfPrecisionIsRoundedToTheNearestAndReadExactly) {
   EXPECT_THAT(message_of([&] { save(net, file_, {.type = StoredType::kI8}); }), HasSubstr("f16, bf16 or f32"));
 }
 
+TEST_F(ModelFile, TypesThatAreAskedForAreTheFiles) {
+  nn::Sequential net = small_net();
+  save(net, file_, {.type = StoredType::kF16});
+  load(net, file_, {.type = StoredType::kF16});
+  EXPECT_THAT(message_of([&] { load(net, file_, {.type = StoredType::kF32}); }),
+              HasSubstr("of another type: 0.weight is f16 in the file, and not f32"));
+}
+
 struct Tied : nn::Module {
   Tied() : table({.count = 6, .width = 4}), head({.in = 4, .out = 6, .bias = false}) { head.weight = table.weight; }
   void visit(nn::Visitor& visitor) override {

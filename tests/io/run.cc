@@ -2,13 +2,10 @@
 
 #include <xxhash.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <vector>
 
 namespace tidemark::io {
@@ -91,17 +88,6 @@ std::string TrainingRun::hash() {
   add(&mean, sizeof mean);
   add(&lr, sizeof lr);
   return std::to_string(session_.step()) + ":" + std::to_string(hash);
-}
-
-Folder::Folder() {
-  std::string name = std::filesystem::temp_directory_path() / "tidemark-io-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder for the test");
-  path_ = name;
-}
-
-Folder::~Folder() {
-  std::error_code none;
-  std::filesystem::remove_all(path_, none);
 }
 
 std::string read_bytes(const std::string& file) {

@@ -6,9 +6,12 @@
 #include <optional>
 #include <string>
 
+#include "tests/core/temporary_folder.h"
 #include "tidemark/tidemark.h"
 
 namespace tidemark::io {
+
+using Folder = test::TemporaryFolder;
 
 struct RunOptions {
   std::string file = {};  // of the checkpoints; empty: none
@@ -51,19 +54,6 @@ class TrainingRun {
   std::optional<data::Loader::Iterator> batch_;
   std::int64_t epochs_ = 0;
   std::optional<Checkpointer> checkpoints_;
-};
-
-// An empty folder that is gone afterwards.
-class Folder {
- public:
-  Folder();
-  ~Folder();
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
 };
 
 std::string read_bytes(const std::string& file);

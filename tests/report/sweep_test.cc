@@ -137,11 +137,16 @@ TEST(Sweep, OfOtherOptionsIsNeverOverwritten) {
   (void)sweep(options, program);
   const std::string before = folder.read("sweep.json");
   options.steps = 2;
-  EXPECT_NE(error_of([&] { (void)sweep(options, program); }).find("other rounds or steps"), std::string::npos);
+  EXPECT_NE(error_of([&] { (void)sweep(options, program); }).find("other steps"), std::string::npos);
   options.steps = 1;
   options.subject = "another";
   EXPECT_NE(error_of([&] { (void)sweep(options, program); }).find("other subjects"), std::string::npos);
   EXPECT_EQ(folder.read("sweep.json"), before);
+  // More rounds of the same are another matter: it goes on.
+  options = options_of(folder / "sweep.json");
+  options.budgets = {"none"};
+  options.steps = 1;
+  EXPECT_EQ(sweep(options, program).points.front().runs.size(), 2U);
   for (const std::string& text :
        {std::string("{}"), std::string("["), std::string("{\"format\": \"tidemark-sweep\", \"version\": 2}"),
         before.substr(0, before.size() / 2)}) {
