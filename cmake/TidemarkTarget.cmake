@@ -40,6 +40,8 @@ function(tidemark_library name)
   add_library(tidemark_${name} STATIC ${ARG_SOURCES})
   add_library(tidemark::${name} ALIAS tidemark_${name})
   tidemark_compile_rules(tidemark_${name})
+  # The public headers say what is not hidden.
+  set_target_properties(tidemark_${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_include_directories(tidemark_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_include_directories(tidemark_${name} PRIVATE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)

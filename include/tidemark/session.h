@@ -18,13 +18,14 @@
 #include "tidemark/timeline.h"
 #include "tidemark/units.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class AnyOp;
 struct DryRun;
 
 namespace detail {
-class Engine;
+class [[gnu::visibility("hidden")]] Engine;
 }  // namespace detail
 
 struct SessionOptions {
@@ -182,7 +183,7 @@ class SessionTie {
   Session& session(const char* what, SourceLocation where) const;
 
  private:
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
   std::unique_ptr<Impl> impl_;
 };
 
@@ -221,9 +222,10 @@ class BatchSlot {
   Tensor exchange(SourceLocation where);
 
  private:
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
   std::unique_ptr<Impl> impl_;
 };
 }  // namespace detail
 
 }  // namespace tidemark
+#pragma GCC visibility pop
