@@ -35,11 +35,17 @@ function(tidemark_compile_rules target)
 endfunction()
 
 # PRECOMPILED: headers that most of its files include, besides those of the standard library.
+# APART: it is no part of the library that programs link to.
 function(tidemark_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE;PRECOMPILED" ${ARGN})
+  cmake_parse_arguments(ARG "APART" "" "SOURCES;PUBLIC;PRIVATE;PRECOMPILED" ${ARGN})
   add_library(tidemark_${name} STATIC ${ARG_SOURCES})
   add_library(tidemark::${name} ALIAS tidemark_${name})
   tidemark_compile_rules(tidemark_${name})
+  # The public headers say what is not hidden.
+  set_target_properties(tidemark_${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  if(NOT ARG_APART)
+    set_property(GLOBAL APPEND PROPERTY TIDEMARK_PARTS tidemark_${name})
+  endif()
   target_include_directories(tidemark_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_include_directories(tidemark_${name} PRIVATE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)

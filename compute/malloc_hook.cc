@@ -152,6 +152,8 @@ std::int64_t MallocWatch::largest_bytes() const { return record.largest(); }
 
 }  // namespace tidemark::compute
 
+// Also for the shared libraries that the process loads.
+#pragma GCC visibility push(default)
 extern "C" {
 
 void* malloc(std::size_t bytes) { return tidemark::compute::note(__libc_malloc(bytes), bytes); }
@@ -190,6 +192,7 @@ int posix_memalign(void** out, std::size_t alignment, std::size_t bytes) {
 void* valloc(std::size_t bytes) { return memalign(static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), bytes); }
 
 }  // extern "C"
+#pragma GCC visibility pop
 
 #else
 

@@ -8,6 +8,7 @@
 
 #include "tidemark/page.h"
 #include "tidemark/units.h"
+#include "tidemark/version.h"
 
 namespace tidemark {
 namespace {

@@ -1,4 +1,5 @@
-// Who may include whom: reads every #include of the tree and fails on one that the folders' order forbids.
+// Who may include whom: reads every #include of the tree and fails on one that the folders' order forbids. And what
+// every public header says about itself.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -26,8 +27,8 @@ struct Rule {
 };
 
 // The public headers that stand on nothing but each other.
-const std::vector<std::string> kGround = {"tidemark/error.h", "tidemark/units.h", "tidemark/shape.h",
-                                          "tidemark/meta.h"};
+const std::vector<std::string> kGround = {"tidemark/error.h", "tidemark/units.h", "tidemark/shape.h", "tidemark/meta.h",
+                                          "tidemark/version.h"};
 
 // What the four wings of the scheduler stand on; the planner, beside it, sees all of them.
 const std::vector<std::string> kSchedulerGround = {
@@ -152,6 +153,28 @@ TEST(IncludeRules, TheTreeKeepsThem) {
         "scheduler/bound", "scheduler/search", "scheduler/place", "scheduler/online"}) {
     EXPECT_TRUE(folders.contains(folder)) << folder;
   }
+}
+
+// A shared library shows what stands between the two lines, and nothing else: they enclose all but the includes.
+bool is_shown(const std::string& text) {
+  const std::string push = "\n#pragma GCC visibility push(default)\n";
+  const std::size_t begin = text.find(push);
+  return begin != std::string::npos && text.find("\nnamespace ") == begin + push.size() - 1 &&
+         text.find("\n#include", begin) == std::string::npos && text.ends_with("\n#pragma GCC visibility pop\n");
+}
+
+TEST(IncludeRules, PublicHeadersAreShownByASharedLibrary) {
+  int headers = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kRoot / "include/tidemark")) {
+    if (entry.path().extension() != ".h") continue;
+    std::ifstream stream(entry.path());
+    const std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+    if (text.find("\nnamespace ") == std::string::npos) continue;  // it includes others, and that is all
+    EXPECT_TRUE(is_shown(text)) << entry.path() << ": after its last #include a public header has "
+                                << "'#pragma GCC visibility push(default)', and 'pop' as its last line";
+    ++headers;
+  }
+  EXPECT_GT(headers, 40);
 }
 
 TEST(IncludeRules, BreachesAreFound) {

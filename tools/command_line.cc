@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tidemark/version.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 

@@ -12,6 +12,7 @@
 
 #include "tidemark/parameter.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::optim {
 
 class WeightAverage {
@@ -68,3 +69,4 @@ class MeanWeights final : public WeightAverage {
 };
 
 }  // namespace tidemark::optim
+#pragma GCC visibility pop

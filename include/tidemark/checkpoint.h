@@ -34,6 +34,7 @@
 #include "tidemark/parameter.h"
 #include "tidemark/schedule.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct CheckpointerOptions {
@@ -141,3 +142,4 @@ class Checkpointer {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

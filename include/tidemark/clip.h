@@ -9,6 +9,7 @@
 
 #include "tidemark/parameter.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::optim {
 
 struct ClipOptions {
@@ -28,3 +29,4 @@ void clip_grad_value(const std::vector<Parameter>& parameters, float clip_value,
                      SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark::optim
+#pragma GCC visibility pop

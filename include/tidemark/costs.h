@@ -8,6 +8,7 @@
 
 #include "tidemark/timeline.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // An op takes as long as was measured, or else seconds_per_call plus what its floating-point operations or its bytes
@@ -28,3 +29,4 @@ struct Costs {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

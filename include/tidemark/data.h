@@ -19,6 +19,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::data {
 
 // The most examples of an epoch: a loader holds their order, 8 bytes each.
@@ -145,7 +146,7 @@ class Loader {
   const LoaderOptions& options() const;
 
  private:
-  struct State;
+  struct [[gnu::visibility("hidden")]] State;
   State& state() const;  // throws Error where the loader was moved from
   std::unique_ptr<State> state_;
 };
@@ -162,3 +163,4 @@ Loader synthetic(const SyntheticTokensOptions& tokens, const LoaderOptions& opti
                  SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark::data
+#pragma GCC visibility pop

@@ -11,6 +11,7 @@
 #include "tidemark/scheduler.h"
 #include "tidemark/session.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct DryRun {
@@ -42,3 +43,4 @@ struct DryRunOptions {
 DryRun dry_run(SessionOptions options, const std::function<void()>& program, const DryRunOptions& how = {});
 
 }  // namespace tidemark
+#pragma GCC visibility pop

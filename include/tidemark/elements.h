@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 enum class ElementType : std::uint8_t { kF16, kF32, kF64, kI8, kU8, kI16, kU16, kI32, kU32, kI64, kU64 };
@@ -27,3 +28,4 @@ constexpr ElementType element_type() {
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // A place in the user's program. As a defaulted argument it is the line of the call.
@@ -54,3 +55,4 @@ class FileError : public Error {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

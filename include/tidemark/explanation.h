@@ -8,6 +8,7 @@
 
 #include "tidemark/units.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct Explanation {
@@ -54,3 +55,4 @@ struct Explanation {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // Integers keep all of their 64 bits; other numbers are f64.
@@ -58,3 +59,4 @@ struct Field {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

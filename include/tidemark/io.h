@@ -19,6 +19,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/tensor_file.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // How a name in a file reads in the model: '*' stands for any text, and for the same text in both.
@@ -91,3 +92,4 @@ LoadReport load(M& module, const std::string& path, const LoadOptions& options =
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

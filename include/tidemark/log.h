@@ -20,6 +20,7 @@
 #include "tidemark/error.h"
 #include "tidemark/fields.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class JsonLog {
@@ -40,9 +41,10 @@ class JsonLog {
   void finish();
 
  private:
-  struct File;
+  struct [[gnu::visibility("hidden")]] File;
   std::string path_;
   std::unique_ptr<File> file_;  // from the first line on
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -25,6 +25,7 @@
 
 #include "tidemark/op.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct MapOptions {
@@ -205,3 +206,4 @@ Tensor map(const Tensor& x, F function, S slope, const MapOptions& options = {},
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include "tidemark/shape.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // How elements lie in memory. Id 0 is plain row-major; others are kernel layouts that the machine hands out.
@@ -27,3 +28,4 @@ struct Meta {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

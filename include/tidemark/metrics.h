@@ -24,6 +24,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::metrics {
 
 // The mean of numbers, each weighted by how many items it stands for.
@@ -167,3 +168,4 @@ class ConfusionMatrix {
 };
 
 }  // namespace tidemark::metrics
+#pragma GCC visibility pop

@@ -9,6 +9,7 @@
 #include "tidemark/named_options.h"
 #include "tidemark/nn.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 struct MlpOptions {
@@ -100,3 +101,4 @@ Sequential make_model(std::string_view name, const Examples& examples, const Nam
                       SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 
 #include "tidemark/error.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct NamedOption {
@@ -101,3 +102,4 @@ class NamedValues {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -66,6 +66,7 @@
 #include "tidemark/rng.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 namespace compute {
@@ -302,3 +303,4 @@ Tensor apply(Op op, std::initializer_list<Tensor> inputs, SourceLocation where =
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -21,6 +21,7 @@
 #include "tidemark/parameter.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class AnyOp;
@@ -351,3 +352,4 @@ std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const std::vect
 
 }  // namespace optim
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -10,6 +10,7 @@
 #include "tidemark/sweep.h"
 #include "tidemark/timeline.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct Page {
@@ -32,3 +33,4 @@ void write_svg(const Timeline& timeline, const std::string& path);
 std::vector<std::pair<std::string, std::string>> describe_machine();
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -13,6 +13,7 @@
 #include "tidemark/error.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class Parameter : public Tensor {
@@ -88,3 +89,4 @@ inline std::int64_t thaw(std::span<const Parameter> parameters, std::string_view
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -24,6 +24,7 @@
 #include "tidemark/fields.h"
 #include "tidemark/metrics.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class Session;
@@ -79,3 +80,4 @@ class Progress {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // A key of the counter-based generator: the session's seed, the step, and the ordinal of the random op in the step.
@@ -14,3 +15,4 @@ struct RngKey {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

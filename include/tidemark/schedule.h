@@ -20,6 +20,7 @@
 
 #include "tidemark/optim.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::optim {
 
 // Any schedule, of the library or your own: a value with
@@ -232,3 +233,4 @@ class EarlyStopping {
 };
 
 }  // namespace tidemark::optim
+#pragma GCC visibility pop

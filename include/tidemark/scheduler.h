@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#pragma GCC visibility push(default)
 namespace tidemark::scheduler {
 
 using BufferId = std::int32_t;  // index into Graph::buffers
@@ -176,7 +177,7 @@ class Online {
   void pin(BufferId buffer);
 
  private:
-  struct State;
+  struct [[gnu::visibility("hidden")]] State;
   State& state() const;
   std::unique_ptr<State> state_;
 };
@@ -189,3 +190,4 @@ Plan read_plan(const std::string& path);
 void write_plan(const Plan& plan, const std::string& path);
 
 }  // namespace tidemark::scheduler
+#pragma GCC visibility pop

@@ -18,13 +18,14 @@
 #include "tidemark/timeline.h"
 #include "tidemark/units.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class AnyOp;
 struct DryRun;
 
 namespace detail {
-class Engine;
+class [[gnu::visibility("hidden")]] Engine;
 }  // namespace detail
 
 struct SessionOptions {
@@ -204,7 +205,7 @@ class SessionTie {
   Session& session(const char* what, SourceLocation where) const;
 
  private:
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
   std::unique_ptr<Impl> impl_;
 };
 
@@ -243,9 +244,10 @@ class BatchSlot {
   Tensor exchange(SourceLocation where);
 
  private:
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
   std::unique_ptr<Impl> impl_;
 };
 }  // namespace detail
 
 }  // namespace tidemark
+#pragma GCC visibility pop

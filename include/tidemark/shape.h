@@ -9,6 +9,7 @@
 
 #include "tidemark/error.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 enum class DType : std::uint8_t { f32, f16, i32, u8 };
@@ -48,3 +49,4 @@ class Shape {
 };
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // Whether the leaf has a gradient of some rows only, which grad() refuses to give.
@@ -35,3 +36,4 @@ void set_read_sparsely(const Tensor& leaf);
 }  // namespace detail
 
 }  // namespace tidemark
+#pragma GCC visibility pop

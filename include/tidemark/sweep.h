@@ -24,6 +24,7 @@
 #include "tidemark/session.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // What a program trains, in the current session.
@@ -130,3 +131,4 @@ std::int64_t largest_batch(std::int64_t budget, std::int64_t most, const Session
 Sweep read_sweep(const std::string& file);
 
 }  // namespace tidemark
+#pragma GCC visibility pop

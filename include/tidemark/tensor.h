@@ -19,6 +19,7 @@
 #include "tidemark/error.h"
 #include "tidemark/shape.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 class Session;
@@ -30,8 +31,8 @@ struct BackwardOptions {
 };
 
 namespace detail {
-class Handle;
-struct Access;
+class [[gnu::visibility("hidden")]] Handle;
+struct [[gnu::visibility("hidden")]] Access;
 
 // An element of a list in braces: a number of any type.
 class Number {
@@ -196,3 +197,4 @@ Tensor uniform(const Shape& shape, float low, float high, SourceLocation where =
 Tensor normal(const Shape& shape, float mean, float stddev, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -24,6 +24,7 @@
 
 #include "tidemark/error.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // Types of elements in files. Values and the program's own numbers have fewer: DType, ElementType.
@@ -117,3 +118,4 @@ inline void write_tensors(const std::string& path, std::initializer_list<TensorT
 }
 
 }  // namespace tidemark
+#pragma GCC visibility pop

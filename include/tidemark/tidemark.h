@@ -32,3 +32,4 @@
 #include "tidemark/timeline.h"
 #include "tidemark/trace.h"
 #include "tidemark/units.h"
+#include "tidemark/version.h"

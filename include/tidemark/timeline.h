@@ -16,6 +16,7 @@
 
 #include "tidemark/units.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct Timeline {
@@ -82,3 +83,4 @@ struct Timeline {
 const char* to_string(Timeline::Track track);
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include "tidemark/timeline.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // Spans on one track for each kind of work, and counters of the live bytes by category, of reserved bytes and of the
@@ -13,3 +14,4 @@ namespace tidemark {
 void write_trace(const Timeline& timeline, const std::string& path);
 
 }  // namespace tidemark
+#pragma GCC visibility pop

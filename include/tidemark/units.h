@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 inline namespace literals {
@@ -28,3 +29,4 @@ inline constexpr int kCategories = 7;
 const char* to_string(Category category);
 
 }  // namespace tidemark
+#pragma GCC visibility pop

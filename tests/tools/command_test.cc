@@ -19,6 +19,7 @@
 #include "tidemark/models.h"
 #include "tidemark/optim.h"
 #include "tidemark/units.h"
+#include "tidemark/version.h"
 
 namespace tidemark {
 namespace {

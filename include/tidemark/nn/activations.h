@@ -6,6 +6,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/ops/pointwise.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 class ReLU : public Module {
@@ -188,3 +189,4 @@ class PReLU : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 #include "tidemark/error.h"
 #include "tidemark/nn/module.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 // Something that maps a tensor to a tensor: a layer, a module, a function.
@@ -161,3 +162,4 @@ class ModuleContainer : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

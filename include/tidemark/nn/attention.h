@@ -7,6 +7,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/nn/norms.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 struct MultiheadAttentionOptions {
@@ -105,3 +106,4 @@ class TransformerDecoderLayer : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

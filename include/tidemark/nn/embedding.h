@@ -7,6 +7,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/ops/embedding.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 struct EmbeddingOptions {
@@ -54,3 +55,4 @@ class EmbeddingBag : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

@@ -12,6 +12,7 @@
 #include "tidemark/ops/images.h"
 #include "tidemark/ops/shapes.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 // What all convolutions are made of.
@@ -256,3 +257,4 @@ using ReplicationPad1d = EdgePad<PadMode::kReplicate, 2>;
 using ReplicationPad2d = EdgePad<PadMode::kReplicate, 4>;
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

@@ -16,6 +16,7 @@
 #include "tidemark/shape.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn::init {
 
 enum class Nonlinearity : std::uint8_t { kLinear, kSigmoid, kTanh, kRelu, kLeakyRelu, kSelu };
@@ -74,3 +75,4 @@ void eye(const Tensor& tensor, SourceLocation where = SourceLocation::current())
 void dirac(const Tensor& tensor, int groups = 1, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark::nn::init
+#pragma GCC visibility pop

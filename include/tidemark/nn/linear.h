@@ -5,6 +5,7 @@
 
 #include "tidemark/nn/module.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 struct LinearOptions {
@@ -40,3 +41,4 @@ class Bilinear : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

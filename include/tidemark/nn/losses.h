@@ -5,6 +5,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/ops/losses.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 // A function of two tensors, and its options.
@@ -54,3 +55,4 @@ struct TripletMarginLoss : FunctionLayer<TripletMarginLossOptions> {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

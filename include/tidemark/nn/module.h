@@ -12,6 +12,7 @@
 #include "tidemark/parameter.h"
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 class Visitor;
@@ -133,3 +134,4 @@ class FunctionLayer : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

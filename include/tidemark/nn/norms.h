@@ -6,6 +6,7 @@
 
 #include "tidemark/nn/module.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 struct BatchNormOptions {
@@ -130,3 +131,4 @@ using Dropout2d = DropoutOf<Dropped::kChannels>;
 using DropPath = DropoutOf<Dropped::kSamples>;
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

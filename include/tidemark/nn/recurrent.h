@@ -8,6 +8,7 @@
 #include "tidemark/nn/module.h"
 #include "tidemark/ops/recurrent.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 enum class Nonlinearity { kTanh, kRelu };
@@ -98,7 +99,7 @@ class Recurrent : public Module {
              SourceLocation where) const;
 
  private:
-  class Pass;
+  class [[gnu::visibility("hidden")]] Pass;
   Kind kind_;
   RecurrentOptions options_;
   bool training_ = true;
@@ -143,3 +144,4 @@ class GRU : public Recurrent {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

@@ -11,6 +11,7 @@
 #include "tidemark/nn/any_module.h"
 #include "tidemark/nn/module.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 // Layers one after another. Copies share parameters, and each has its own training flags.
@@ -85,3 +86,4 @@ class Identity : public Module {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

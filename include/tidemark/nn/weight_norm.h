@@ -8,6 +8,7 @@
 #include "tidemark/nn/any_module.h"
 #include "tidemark/nn/module.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark::nn {
 
 // A layer whose weight can be another one in each call.
@@ -65,3 +66,4 @@ class WeightNorm : public WeightNormBase {
 };
 
 }  // namespace tidemark::nn
+#pragma GCC visibility pop

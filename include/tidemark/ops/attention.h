@@ -6,6 +6,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // qkv [N, T, 3 * D]: queries, keys and values side by side, each of `heads` heads -> [N, T, D]. Causal, scaled by
@@ -59,3 +60,4 @@ Tensor rotary_embedding(const Tensor& x, const RotaryOptions& options = {},
                         SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -6,6 +6,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct EmbeddingOptions {
@@ -41,3 +42,4 @@ Tensor embedding_bag(const Tensor& indices, const Tensor& table, const Tensor& o
                      const EmbeddingBagOptions& options = {}, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

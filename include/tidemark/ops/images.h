@@ -6,6 +6,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct Conv2dOptions {
@@ -117,3 +118,4 @@ struct UpsampleOptions {
 Tensor upsample(const Tensor& x, const UpsampleOptions& options, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

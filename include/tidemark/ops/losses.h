@@ -7,6 +7,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 enum class LossReduction : std::uint8_t {
@@ -214,3 +215,4 @@ Tensor pairwise_distance(const Tensor& a, const Tensor& b, const PairwiseDistanc
                          SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -3,6 +3,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct BatchNormOptions {
@@ -56,3 +57,4 @@ Tensor dropout2d(const Tensor& x, const DropoutOptions& options = {}, SourceLoca
 Tensor drop_path(const Tensor& x, const DropoutOptions& options = {}, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // A tensor or a number, with the line that it is written on: what the operators take.
@@ -196,3 +197,4 @@ Tensor round(const Tensor& x, SourceLocation where = SourceLocation::current());
 Tensor trunc(const Tensor& x, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

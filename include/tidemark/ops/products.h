@@ -7,6 +7,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct MatmulOptions {
@@ -51,3 +52,4 @@ Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& weight, const 
                 SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -7,6 +7,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // What a step's gates are made of: the products of the step's input x [N, I] and of the hidden state h [N, H].
@@ -49,3 +50,4 @@ std::vector<Tensor> time_steps(const Tensor& x, int dim, std::int64_t size,
                                SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

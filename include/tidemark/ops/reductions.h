@@ -15,6 +15,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 struct ReduceOptions {
@@ -186,3 +187,4 @@ Tensor multinomial(const Tensor& probabilities, std::int64_t count, const Multin
                    SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -13,6 +13,7 @@
 
 #include "tidemark/tensor.h"
 
+#pragma GCC visibility push(default)
 namespace tidemark {
 
 // Views: the same elements under another shape.
@@ -189,3 +190,4 @@ Tensor ones_like(const Tensor& x, SourceLocation where = SourceLocation::current
 Tensor full_like(const Tensor& x, float value, SourceLocation where = SourceLocation::current());
 
 }  // namespace tidemark
+#pragma GCC visibility pop

@@ -1,0 +1,50 @@
+# Finds Abseil's strings, and defines the imported target AbslStrings::strings. For a program it is the static libraries,
+# where they lie beside the shared ones that Abseil's own targets name: a program then loads none of them. For a
+# shared library it is what Abseil's targets name, since Debian's static libraries are not compiled to be part of one.
+find_package(absl CONFIG QUIET)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(AbslStrings REQUIRED_VARS absl_DIR)
+
+# Defines AbslStrings::static_NAME, which stands for absl::NAME and all that it links to.
+function(_absl_strings_static name)
+  if(TARGET AbslStrings::static_${name})
+    return()
+  endif()
+  add_library(AbslStrings::static_${name} INTERFACE IMPORTED)
+  set(links "")
+  get_target_property(type absl::${name} TYPE)
+  if(NOT type STREQUAL "INTERFACE_LIBRARY")
+    get_target_property(location absl::${name} LOCATION)
+    string(REGEX REPLACE "\\.so[.0-9]*$" ".a" archive "${location}")
+    if(EXISTS "${archive}")
+      list(APPEND links "${archive}")
+    else()
+      list(APPEND links absl::${name})
+    endif()
+  endif()
+  get_target_property(others absl::${name} INTERFACE_LINK_LIBRARIES)
+  if(others)
+    foreach(other IN LISTS others)
+      if(other MATCHES "absl::([a-z0-9_]+)")
+        set(found "${CMAKE_MATCH_1}")
+        _absl_strings_static(${found})
+        list(APPEND links AbslStrings::static_${found})
+      else()
+        list(APPEND links "${other}")
+      endif()
+    endforeach()
+  endif()
+  target_link_libraries(AbslStrings::static_${name} INTERFACE ${links})
+endfunction()
+
+if(AbslStrings_FOUND AND NOT TARGET AbslStrings::strings)
+  _absl_strings_static(strings)
+  add_library(AbslStrings::strings INTERFACE IMPORTED)
+  target_include_directories(AbslStrings::strings INTERFACE
+    $<TARGET_PROPERTY:absl::strings,INTERFACE_INCLUDE_DIRECTORIES>)
+  set(_absl_strings_program "$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>")
+  target_link_libraries(AbslStrings::strings INTERFACE
+    "$<${_absl_strings_program}:AbslStrings::static_strings>" "$<$<NOT:${_absl_strings_program}>:absl::strings>")
+  unset(_absl_strings_program)
+endif()

@@ -1,0 +1,37 @@
+# What `cmake --install` copies. Nothing of it names the prefix, so the tree can be moved.
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tidemark)
+install(TARGETS libtidemark EXPORT tidemark-targets)
+install(EXPORT tidemark-targets NAMESPACE tidemark:: DESTINATION ${package_dir})
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/tidemark-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES cmake/tidemark-config.cmake "${PROJECT_BINARY_DIR}/tidemark-config-version.cmake"
+              cmake/FindAbslStrings.cmake cmake/FindoneDNN.cmake
+        DESTINATION ${package_dir})
+install(DIRECTORY include/tidemark DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES LICENSE third_party/NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES third_party/uplot/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR}/uplot)
+if(TIDEMARK_BUILD_TOOLS)
+  install(TARGETS tidemark)
+endif()
+
+# For programs that are built without CMake.
+file(RELATIVE_PATH PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" PC_PREFIX "${PC_PREFIX}")
+set(PC_LIBS "")
+if(NOT BUILD_SHARED_LIBS)
+  get_target_property(absl_strings absl::strings LOCATION)
+  get_target_property(hwy hwy::hwy LOCATION)
+  foreach(library ${oneDNN_LIBRARY} ${absl_strings} ${hwy} ${ZLIB_LIBRARIES})
+    get_filename_component(folder "${library}" DIRECTORY)
+    if(NOT folder IN_LIST CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES)
+      string(APPEND PC_LIBS " -L${folder}")
+    endif()
+    string(REGEX REPLACE ".*/lib([^/]+)\\.(so|a)[.0-9]*$" " -l\\1" name "${library}")
+    string(APPEND PC_LIBS "${name}")
+  endforeach()
+  list(TRANSFORM OpenMP_CXX_LIB_NAMES PREPEND " -l" OUTPUT_VARIABLE openmp)
+  string(APPEND PC_LIBS ${openmp})
+endif()
+configure_file(cmake/tidemark.pc.in tidemark.pc @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/tidemark.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

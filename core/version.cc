@@ -1,0 +1,7 @@
+#include "tidemark/version.h"
+
+namespace tidemark {
+
+const char* version() { return TIDEMARK_VERSION; }
+
+}  // namespace tidemark
