@@ -24,7 +24,10 @@ function(tidemark_whole_library target kind)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME tidemark EXPORT_NAME tidemark)
   if(kind STREQUAL "STATIC")
-    target_link_libraries(${target} PRIVATE ${links})
+    # OpenMP by the names of its libraries: programs may be compiled by another compiler, which has another OpenMP.
+    list(REMOVE_ITEM links OpenMP::OpenMP_CXX)
+    list(TRANSFORM OpenMP_CXX_LIB_NAMES REPLACE "(.+)" "$<INSTALL_INTERFACE:\\1>" OUTPUT_VARIABLE openmp)
+    target_link_libraries(${target} PRIVATE ${links} $<BUILD_INTERFACE:OpenMP::OpenMP_CXX> ${openmp})
     return()
   endif()
   # Through a target between them: what is exported would otherwise name the shared ones.

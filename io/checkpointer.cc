@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "core/output_file.h"
 #include "core/printable.h"
@@ -95,7 +96,7 @@ CheckpointPart model_part(std::function<void(nn::Visitor&)> visit) {
               },
           .parameters = [visit] { return nn::detail::parameters(visit); },
           .counters =
-              [visit] {
+              [visit = std::move(visit)] {
                 std::vector<std::pair<std::string, std::int64_t*>> counters;
                 for (const io::ModelCounter& each : io::model_tensors(visit).counters) {
                   counters.emplace_back(each.name, each.value);

@@ -5,7 +5,6 @@
 #include <new>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 namespace tidemark::io {
 namespace {
@@ -121,8 +120,8 @@ void Content::check_end() {
     file_.fail(packed_position(), "the packed data ends before the next entry does; the rest belongs to nothing");
   }
   if (extent_.crc && *extent_.crc != crc_) {
-    file_.fail(extent_.offset,
-               absl::StrFormat("damaged: the bytes' sum (CRC-32) is %08x, but should be %08x", crc_, *extent_.crc));
+    file_.fail(extent_.offset, absl::StrCat("damaged: the bytes' sum (CRC-32) is ", absl::Hex(crc_, absl::kZeroPad8),
+                                            ", but should be ", absl::Hex(*extent_.crc, absl::kZeroPad8)));
   }
 }
 

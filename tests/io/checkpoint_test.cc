@@ -105,7 +105,7 @@ TEST(Checkpoint, WhatDoesNotFitIsRefusedByNameBeforeAByteChanges) {
     run.train_to(2);
     const std::string before = run.hash();
     const data::Position place = run.loader().position();
-    const std::string text = message_of([&] { (void)run.resume(); });
+    std::string text = message_of([&] { (void)run.resume(); });
     EXPECT_EQ(run.hash(), before) << text;
     EXPECT_EQ(run.loader().position().batch, place.batch);
     return text;
