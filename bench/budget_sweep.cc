@@ -78,7 +78,8 @@ void check_measured_only(const SweepCommand& command) {
 
 int run(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
-  SweepCommand command{.budgets = {"none", "80%", "60%", "40%", "20%"}};
+  SweepCommand command;
+  command.budgets = {"none", "80%", "60%", "40%", "20%"};
   const Tables tables{nn::models(), optimizers()};
   CLI::App app("Measures a built-in model in many budgets.", "budget_sweep");
   app.option_defaults()->always_capture_default();
@@ -108,4 +109,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace tidemark::tools
 
-int main(int argc, char** argv) { return tidemark::tools::run(argc, argv); }
+int main(int argc, char** argv) try { return tidemark::tools::run(argc, argv); } catch (const std::exception& error) {
+  std::fprintf(stderr, "budget_sweep: %s\n", error.what());
+  return tidemark::tools::kFailure;
+}

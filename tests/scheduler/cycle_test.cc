@@ -29,14 +29,14 @@ Graph chain(const std::vector<Weight>& weights, double op_cost = 1) {
   BufferId last = -1;
   for (const Weight& weight : weights) {
     const auto w = static_cast<BufferId>(graph.buffers.size());
-    graph.buffers.push_back({weight.units * kUnit});
+    graph.buffers.push_back({weight.units * kUnit, "", false});
     Op read;
     read.name = "read";
     read.cost = weight.cost;
     read.writes = {w};
     graph.ops.push_back(read);
     const auto out = static_cast<BufferId>(graph.buffers.size());
-    graph.buffers.push_back({kUnit});
+    graph.buffers.push_back({kUnit, "", false});
     Op op;
     op.name = "use";
     op.cost = op_cost;
