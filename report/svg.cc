@@ -42,7 +42,8 @@ std::string head(const std::string& title, const std::string& x, const std::stri
   for (const char c : title) quoted += c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' ' ? ' ' : c;
   return "set terminal svg size 900,480 font 'sans-serif,13' background rgb 'white' noenhanced\nset title \"" + quoted +
          "\"\nset xlabel '" + x + "'\nset ylabel '" + y +
-         "'\nset grid lc rgb '#dddddd'\nset border lc rgb '#555555'\nset yrange [0:*]\nset key outside bottom center "
+         "'\nset grid lc rgb '#dddddd'\nset border lc rgb '#555555'\nset yrange [0:*]\nset offsets 0, 0, graph 0.06, "
+         "0\nset key outside bottom center "
          "horizontal\n";
 }
 
