@@ -183,8 +183,8 @@ void set_reader(const Tensor& leaf, LeafReader reader, SourceLocation where);
 bool has_reader(const Tensor& leaf);
 // DeferredInit is on, and the leaf was made under it: what would initialise it does nothing.
 bool waits_for_elements(const Tensor& leaf);
-// Overwrites a leaf, as assign() does, with what `fill` writes there; in a dry run it is not called. Where it throws the
-// elements are undefined.
+// Overwrites a leaf, as assign() does, with what `fill` writes there; in a dry run it is not called. Where it throws
+// the elements are undefined.
 void fill_leaf(const Tensor& leaf, const std::function<void(std::byte* bytes)>& fill, SourceLocation where);
 // How many keys of random ops were drawn since the last optimizer step.
 std::uint32_t random_ordinal(Session& session);

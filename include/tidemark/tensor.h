@@ -149,8 +149,9 @@ class NoGrad {
   bool before_;
 };
 
-// While one lives, the leaves that the functions below make in this thread have a shape, and neither elements nor bytes:
-// for models whose weights are loaded next, also ones that are larger than the budget. Random keys are drawn as ever.
+// While one lives, the leaves that the functions below make in this thread have a shape, and neither elements nor
+// bytes: for models whose weights are loaded next, also ones that are larger than the budget. Random keys are drawn as
+// ever.
 //
 //   std::optional<Net> net;
 //   {
