@@ -23,6 +23,8 @@ class Account {
     current_.recompute_seconds += seconds;
     work_.again += cost;
   }
+  // For what is read from a file.
+  void waited(double seconds) { current_.recompute_seconds += seconds; }
   // Fixed bytes that are live now.
   void note_fixed(std::int64_t bytes) { fixed_peak_ = bytes > fixed_peak_ ? bytes : fixed_peak_; }
   // `hinted`: the plans weighed costs that hints had changed, so that their bound says nothing of the true ones.

@@ -164,6 +164,7 @@ void rethrow_at(std::string_view op, SourceLocation where) {
     text = absl::StrCat(text.starts_with('[') ? "" : name, text, place);
     // Types of their own stay as they are.
     if (typeid(error) == typeid(ShapeError)) throw ShapeError(text);
+    if (typeid(error) == typeid(FileError)) throw FileError(text);
     if (typeid(error) == typeid(Error)) throw Error(text);
     throw;
   } catch (const std::exception&) {

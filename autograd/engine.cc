@@ -26,7 +26,7 @@ Engine::Engine(Session& session, const SessionOptions& options)
       options_(options),
       binding_(options.threads > 0 ? options.threads : compute::allowed_cpus()),
       machine_(binding_.threads()),
-      storages_(options.budget, options.dry_run, timeline_),
+      storages_(options.budget, options.dry_run, machine_.threads(), timeline_),
       lifetimes_(this, tape_, storages_),
       prepared_(machine_),
       recorder_(tape_, storages_, lifetimes_, prepared_, machine_, options_.costs, sources_),

@@ -16,7 +16,8 @@ struct LeafSource {
   Meta meta = {};
   // Bytes [first, first + count) of the leaf. Empty: it was made under DeferredInit, and has no elements yet.
   std::function<void(std::int64_t first, std::int64_t count, std::byte* to)> read = {};
-  double seconds = 0;  // that reading all of it takes
+  double seconds = 0;     // that reading all of it takes
+  bool in_parts = false;  // reading it in parts takes no more
 
   int handles = 0;         // living ones
   bool used = false;       // an op has read it

@@ -59,6 +59,28 @@ void Replay::move(const Step& step, std::int64_t shift, StorageId storage) {
   timeline_.span(Timeline::Track::kMove, moved.name, moved.where, began, moved.bytes, 0);
 }
 
+// What the op reads from files is there from now on.
+void Replay::await_files(const Node& node) {
+  for (const std::span<const ValueId> list :
+       {std::span<const ValueId>(node.reads), std::span<const ValueId>(node.updates)}) {
+    for (ValueId id : list) {
+      const StorageId storage = tape_.values[id].storage;
+      if (storages_[storage].read == nullptr) continue;
+      const auto began = Clock::now();
+      const bool waits = storages_.being_read(storage);
+      const FileRead& read = *storages_[storage].read;
+      try {
+        (void)storages_.data(storage);
+      } catch (...) {
+        rethrow_at(tape_.graph.ops[node.op].name, node.where);
+      }
+      if (!waits) continue;
+      account_.waited(std::chrono::duration<double>(Clock::now() - began).count());
+      if (timeline_.on()) timeline_.span(Timeline::Track::kData, read.name(), read.where(), began, 0, 0);
+    }
+  }
+}
+
 // A span of the timeline for what has just run.
 void Replay::note_run(const Node& node, const scheduler::Op& op, Clock::time_point began) {
   if (node.kind == Node::Kind::kHold || node.kind == Node::Kind::kLeaf) return;
@@ -92,6 +114,7 @@ void Replay::run_op(const Step& step, std::int64_t shift) {
   // Operands first: an output may take an operand's place.
   std::vector<Buf> reads;
   if (storages_.has_bytes()) {
+    await_files(node);
     for (ValueId id : node.reads) reads.push_back(buf(id));
   }
   for (const auto& [read, write] : step.overwrites) {
@@ -111,7 +134,9 @@ void Replay::run_op(const Step& step, std::int64_t shift) {
     }
   }
   account_.note_fixed(storages_.fixed_bytes());
-  if (storages_.has_bytes()) {
+  if (storages_.has_bytes() && node.kind == Node::Kind::kFile) {
+    storages_.read(tape_.values[node.outputs.front()].storage, *node.source, node.where);
+  } else if (storages_.has_bytes()) {
     std::vector<Buf> outputs;
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
       outputs.push_back(buf(node.outputs[i]));
@@ -181,8 +206,6 @@ void Replay::run_kernel(const Node& node, std::span<const Buf> reads, std::span<
       std::copy(node.number.begin(), node.number.end(), outputs[0].as<std::byte>());
       break;
     case Node::Kind::kFile:
-      node.source->read(0, outputs[0].meta->bytes, outputs[0].as<std::byte>());
-      break;
     case Node::Kind::kHold:
     case Node::Kind::kLeaf:
       break;

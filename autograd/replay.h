@@ -36,6 +36,7 @@ class Replay {
  private:
   StorageId storage_of(BufferId buffer, const Unread& unread) const;
   void run_op(const scheduler::Step& step, std::int64_t shift);
+  void await_files(const Node& node);
   void run_kernel(const Node& node, std::span<const Buf> reads, std::span<const Buf> outputs, std::byte* scratch);
   void verify(const Node& node);
   void move(const scheduler::Step& step, std::int64_t shift, StorageId storage);

@@ -223,8 +223,9 @@ void read_leaf(const Tensor& leaf, std::int64_t first, std::int64_t count, std::
 void set_reader(const Tensor& leaf, LeafReader reader, SourceLocation where) {
   Engine& engine = leaf.session(where).engine();
   engine.call("load", where, [&] {
-    engine.set_source(Access::handle(leaf), {.name = {}, .read = std::move(reader.read), .seconds = reader.seconds},
-                      where);
+    engine.set_source(
+        Access::handle(leaf),
+        {.name = {}, .read = std::move(reader.read), .seconds = reader.seconds, .in_parts = reader.in_parts}, where);
   });
 }
 

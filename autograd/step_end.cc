@@ -189,7 +189,7 @@ void Engine::sweep() {
     if (node.kind != Node::Kind::kFile) continue;
     LeafSource& source = *node.source;
     const StorageId id = tape_.values[node.outputs.front()].storage;
-    if (!source.resident || source.handles == 0 || !storages_[id].resident()) continue;
+    if (!source.resident || source.handles == 0 || !storages_[id].resident() || !storages_.came_whole(id)) continue;
     storages_[id].origin = Origin::kCarried;
     ++storages_[id].handles;
     source.kept = id;

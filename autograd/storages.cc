@@ -16,10 +16,17 @@ constexpr std::int64_t kScratchKey = -1;  // of the timeline; sequence numbers o
 
 }  // namespace
 
-Storages::Storages(std::optional<std::int64_t> budget, bool dry_run, TimelineRecorder& timeline)
+Storages::Storages(std::optional<std::int64_t> budget, bool dry_run, int threads, TimelineRecorder& timeline)
     : dry_run_(dry_run),
+      reader_(threads),
       timeline_(timeline),
       arena_(dry_run ? memory::Arena::without_memory(budget) : memory::Arena(budget)) {}
+
+Storages::~Storages() {
+  for (const Storage& storage : storages_) {
+    if (storage.read != nullptr) storage.read->stop();
+  }
+}
 
 StorageId Storages::create(std::int64_t bytes, Category category, Origin origin) {
   StorageId id;
@@ -63,8 +70,28 @@ void Storages::destroy(StorageId id) {
 
 std::byte* Storages::data(StorageId id) const {
   if (!(*this)[id].resident()) throw std::logic_error("a kernel reads a discarded value");
+  if ((*this)[id].read != nullptr) reader_.finish(*(*this)[id].read);
   return arena_.at((*this)[id].offset);
 }
+
+void Storages::read(StorageId id, const LeafSource& source, SourceLocation where) {
+  Storage& storage = (*this)[id];
+  if (storage.read != nullptr) storage.read->stop();
+  storage.read = std::make_shared<FileRead>(source, arena_.at(storage.offset), where);
+  reader_.add(storage.read);
+}
+
+bool Storages::settle(const Storage& storage) const {
+  if (storage.read == nullptr) return true;
+  try {
+    reader_.finish(*storage.read);
+  } catch (const std::exception&) {
+    return false;  // data() throws it
+  }
+  return true;
+}
+
+bool Storages::came_whole(StorageId id) const { return settle((*this)[id]); }
 
 void Storages::place(StorageId id, std::int64_t offset) {
   Storage& storage = (*this)[id];
@@ -77,6 +104,7 @@ void Storages::move(StorageId id, std::int64_t offset) {
   Storage& storage = (*this)[id];
   offset += pinned_end_;
   if (!storage.resident() || storage.offset == offset) return;
+  settle(storage);
   arena_.move(storage.offset, offset);
   storage.offset = offset;
 }
@@ -84,6 +112,8 @@ void Storages::move(StorageId id, std::int64_t offset) {
 void Storages::drop(StorageId id) {
   Storage& storage = (*this)[id];
   if (!storage.resident()) return;
+  if (storage.read != nullptr) storage.read->stop();
+  storage.read.reset();
   arena_.release(storage.offset);
   storage.offset = kNone;
   tell_dropped(storage);
@@ -115,6 +145,7 @@ void Storages::relocate(std::span<const Target> targets) {
   for (const Target& target : targets) {
     if ((*this)[target.id].offset == target.offset) continue;
     bytes += (*this)[target.id].bytes;
+    settle((*this)[target.id]);
     if (const auto pause = pauses_.find(target.id); pause != pauses_.end()) pause->second();
     relocations.push_back({(*this)[target.id].offset, target.offset});
   }

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "autograd/file_reads.h"
 #include "autograd/timeline_recorder.h"
 #include "memory/arena.h"
 #include "tidemark/error.h"
@@ -48,13 +50,14 @@ struct Storage {
   Origin origin = Origin::kComputed;
   bool ending = false;  // on the list of what nobody needs any more
   bool hashed = false;
-  BufferId buffer = kNone;    // in the tape's graph
-  int handles = 0;            // living handles on values of it
-  int reads = 0;              // reads to come: saved for backward, or by recorded ops that have not run
-  std::uint64_t hash = 0;     // of its first content, under verify_replay
-  std::uint64_t key = 0;      // of what made it, to know it again in the next step
-  std::int64_t sequence = 0;  // order of creation
-  std::string name;           // of leaves
+  BufferId buffer = kNone;         // in the tape's graph
+  int handles = 0;                 // living handles on values of it
+  int reads = 0;                   // reads to come: saved for backward, or by recorded ops that have not run
+  std::uint64_t hash = 0;          // of its first content, under verify_replay
+  std::uint64_t key = 0;           // of what made it, to know it again in the next step
+  std::int64_t sequence = 0;       // order of creation
+  std::shared_ptr<FileRead> read;  // that fills the bytes; nothing where none was begun
+  std::string name;                // of leaves
   SourceLocation where;
 
   bool reproducible() const { return origin == Origin::kComputed; }
@@ -65,7 +68,10 @@ struct Storage {
 class Storages {
  public:
   // A dry run accounts for bytes and has none.
-  Storages(std::optional<std::int64_t> budget, bool dry_run, TimelineRecorder& timeline);
+  Storages(std::optional<std::int64_t> budget, bool dry_run, int threads, TimelineRecorder& timeline);
+  ~Storages();
+  Storages(const Storages&) = delete;
+  Storages& operator=(const Storages&) = delete;
   // Tells the timeline, which has just been started, what is in memory.
   void tell_all();
 
@@ -77,8 +83,15 @@ class Storages {
   // Destroyed ones among them have 0 bytes.
   const std::vector<Storage>& all() const { return storages_; }
 
-  // Throws std::logic_error where the bytes are discarded, or the session is a dry run.
+  // Waits where they are still being read from a file, and throws what that throws. Throws std::logic_error where the
+  // bytes are discarded, or the session is a dry run.
   std::byte* data(StorageId id) const;
+  // The bytes, which have a place, come from a file while other ops run.
+  void read(StorageId id, const LeafSource& source, SourceLocation where);
+  // They are not all there yet.
+  bool being_read(StorageId id) const { return (*this)[id].read != nullptr && !(*this)[id].read->done(); }
+  // Waits until they are; false where reading them failed, so that they are worth nothing.
+  bool came_whole(StorageId id) const;
 
   // While a step runs; offsets are counted from the end of the pinned zone.
   void place(StorageId id, std::int64_t offset);
@@ -123,8 +136,11 @@ class Storages {
   void relocate(std::span<const Target> targets);  // offsets from the arena's start
   void tell_placed(const Storage& storage);
   void tell_dropped(const Storage& storage);
+  // Nothing writes to the bytes any more; true where all of them are there.
+  bool settle(const Storage& storage) const;
 
   bool dry_run_;
+  FileReader reader_;
   TimelineRecorder& timeline_;
   memory::Arena arena_;
   std::vector<Storage> storages_;

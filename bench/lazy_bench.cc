@@ -1,6 +1,8 @@
 // gpt of 12 layers of 768 whose weights take 45 % of their bytes in memory, beside all of them there: evaluated, and
 // tuned by two linear layers on its output. Bits are compared; a row each.
-//   lazy_bench [FOLDER [PERCENT]]     where the weights are written for the time of the run [/tmp], and the budget [45]
+//   lazy_bench [FOLDER [PERCENT [cold]]]     where the weights are written for the time of the run [/tmp], the budget
+//                                            [45], and whether the system forgets the file before each step
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tidemark/tidemark.h"
@@ -49,11 +52,23 @@ td::Tensor tokens(int step, int shift) {
   return td::tensor(ids, {1, kGpt.context});
 }
 
+// The file to forget before each step; empty: none.
+std::string cold_file;
+
+void forget_file() {
+  const int file = ::open(cold_file.c_str(), O_RDONLY);
+  if (file < 0) return;
+  (void)::fdatasync(file);  // what is not written yet stays
+  (void)::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  (void)::close(file);
+}
+
 template <class Step>
 Outcome measure(Step&& step, td::Session& session) {
   Outcome outcome;
   std::vector<double> seconds;
   for (int i = 0; i < kSteps; ++i) {
+    if (!cold_file.empty()) forget_file();
     const auto began = std::chrono::steady_clock::now();
     outcome.losses.push_back(step(i));
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
@@ -102,6 +117,7 @@ int main(int argc, char** argv) {
   const std::string folder = argc > 1 ? argv[1] : "/tmp";
   const int percent = argc > 2 ? std::atoi(argv[2]) : 45;
   const std::string file = folder + "/tidemark-lazy-bench-" + std::to_string(::getpid()) + ".safetensors";
+  if (argc > 3 && std::string_view(argv[3]) == "cold") cold_file = file;
   std::int64_t weights = 0;
   {
     td::Session session({.seed = 1});

@@ -152,7 +152,9 @@ class Loading {
                                 std::int64_t first, std::int64_t count, std::byte* bytes) {
                               io::read_part(*file, tensor, transpose, first, count, bytes, threads, where);
                             },
-                        .seconds = *seconds_per_byte_ * static_cast<double>(tensor.bytes)},
+                        .seconds = *seconds_per_byte_ * static_cast<double>(tensor.bytes),
+                        // Others are unpacked, or turned, as a whole.
+                        .in_parts = tensor.offset >= 0 && !from.transpose},
                        where_);
   }
 

@@ -160,9 +160,14 @@ Sweep sweep(const SweepOptions& options, const std::function<SweepSubject()>& pr
   std::optional<Sweep> found = begun(options);
   Sweep sweep = found ? *std::move(found) : Sweep{.options = options};
   if (!options.file.empty()) core::OutputFile::check(options.file);
-  const SessionOptions session{.threads = options.threads, .seed = options.seed};
+  SessionOptions session{.threads = options.threads, .seed = options.seed};
   if (sweep.peers.empty() && !options.peers.empty()) sweep.peers = report::peers();
   if (sweep.points.empty()) {
+    if (options.costs != "general") {
+      say("measuring costs");
+      sweep.plan_costs = report::costs_in_child(options, session, program);
+    }
+    session.costs = sweep.plan_costs;
     const auto figures = nlohmann::json::parse(report::in_child([&] {
       const report::Forecast forecast = report::forecast(session, program);
       return nlohmann::json({forecast.fixed_bytes, forecast.peak_bytes, forecast.smallest_bytes}).dump();
@@ -172,22 +177,18 @@ Sweep sweep(const SweepOptions& options, const std::function<SweepSubject()>& pr
     figures.at(2).get_to(sweep.smallest_bytes);
     sweep.points = points_of(sweep);
   }
+  session.costs = sweep.plan_costs;
   const auto run = [&](const SessionOptions& own) {
     return report::run_from_json(
         report::in_child([&] { return report::run_to_json(report::measure(own, options.steps, program)); }));
   };
 
-  SessionOptions planned = session;
-  if (options.costs != "general" && !sweep.complete()) {
-    say("measuring costs");
-    planned.costs = report::costs_in_child(options, session, program);
-  }
   for (int round = 0; round < options.rounds; ++round) {
     for (SweepPoint& point : sweep.points) {
       if (std::ssize(point.runs) > round || !point.refused.empty()) continue;
       say("round " + std::to_string(round + 1) + " of " + std::to_string(options.rounds) + ": " +
           (point.budget ? format_bytes(*point.budget) : std::string("no budget")));
-      SessionOptions own = planned;
+      SessionOptions own = session;
       own.budget = point.budget;
       try {
         point.runs.push_back(run(own));
@@ -231,7 +232,7 @@ std::string Sweep::table() const {
     const SweepRun& run = point.runs.front();
     std::snprintf(row, sizeof row, "%10s %10s %10s %10.4g %9.1f %8.1f %10.1f %8.1f %10lld %9s %10.2f  %s\n",
                   budget.c_str(), size_of(run.peak_bytes).c_str(), size_of(run.rss_peak_bytes).c_str(), point.seconds,
-                  100 * point.spread, percent(point.seconds), percent(point.predicted), percent(point.bound),
+                  100 * point.spread, 100 * point.extra, percent(point.predicted), percent(point.bound),
                   static_cast<long long>(run.recomputed_ops), size_of(run.moved_bytes).c_str(), run.plan_seconds,
                   point.equal ? "yes" : "NO");
     text += row;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/input_file.h"
@@ -76,6 +77,26 @@ SweepRun from_json(const Json& json) {
   return run;
 }
 
+Json costs_to_json(const Costs& costs) {
+  std::vector<std::pair<std::uint64_t, double>> measured(costs.measured.begin(), costs.measured.end());
+  std::sort(measured.begin(), measured.end());
+  Json ops = Json::array();
+  for (const auto& [signature, seconds] : measured) ops.push_back({hex(signature), seconds});
+  return {{"seconds_per_call", costs.seconds_per_call},
+          {"seconds_per_flop", costs.seconds_per_flop},
+          {"seconds_per_byte", costs.seconds_per_byte},
+          {"ops", std::move(ops)}};
+}
+
+Costs costs_from_json(const Json& json) {
+  Costs costs;
+  json.at("seconds_per_call").get_to(costs.seconds_per_call);
+  json.at("seconds_per_flop").get_to(costs.seconds_per_flop);
+  json.at("seconds_per_byte").get_to(costs.seconds_per_byte);
+  for (const Json& op : json.at("ops")) costs.measured[bits(op.at(0))] = op.at(1).get<double>();
+  return costs;
+}
+
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -132,6 +153,11 @@ void summarize(Sweep& sweep) {
       least = run.plan_bound;
     }
     if (point.runs.empty()) continue;
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < std::min(point.runs.size(), plain->runs.size()); ++i) {
+      ratios.push_back(median(point.runs[i].seconds) / median(plain->runs[i].seconds));
+    }
+    point.extra = median(std::move(ratios)) - 1;
     point.predicted = plain->seconds + median(std::move(extra));
     point.bound = plain->seconds * (1 + least);
   }
@@ -148,6 +174,7 @@ void write_sweep(const Sweep& sweep, const std::string& path) {
                       {"refused", point.refused},
                       {"seconds", point.seconds},
                       {"spread", point.spread},
+                      {"extra", point.extra},
                       {"predicted", point.predicted},
                       {"bound", point.bound},
                       {"equal", point.equal},
@@ -174,6 +201,7 @@ void write_sweep(const Sweep& sweep, const std::string& path) {
                      {"fixed_bytes", sweep.fixed_bytes},
                      {"peak_bytes", sweep.peak_bytes},
                      {"smallest_bytes", sweep.smallest_bytes},
+                     {"plan_costs", costs_to_json(sweep.plan_costs)},
                      {"points", std::move(points)},
                      {"peer_options", options.peers},
                      {"peers", std::move(peers)}};
@@ -207,6 +235,7 @@ Sweep read_sweep(const std::string& path) {
     json.at("fixed_bytes").get_to(sweep.fixed_bytes);
     json.at("peak_bytes").get_to(sweep.peak_bytes);
     json.at("smallest_bytes").get_to(sweep.smallest_bytes);
+    sweep.plan_costs = report::costs_from_json(json.at("plan_costs"));
     for (const auto& each : json.at("points")) {
       SweepPoint point;
       each.at("asked").get_to(point.asked);

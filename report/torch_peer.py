@@ -176,7 +176,15 @@ def gpt(options):
             return functional.linear(self.norm(x), self.tokens.weight)
 
     Block.future = torch.ones(options.context, options.context).triu(1).bool()
-    return Gpt()
+    model = Gpt()
+    for layer in model.modules():
+        # As Tidemark's. PyTorch's own embeddings are 50 times as large, and the gradients of such a softmax are denormal
+        # numbers, which take the processor ten times as long.
+        if isinstance(layer, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(layer.weight, std=0.02)
+        if isinstance(layer, nn.Linear):
+            nn.init.zeros_(layer.bias)
+    return model
 
 
 def batch_of(options):

@@ -2,19 +2,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <numeric>
-
-#include "core/round_up.h"
 
 namespace tidemark::scheduler {
 namespace {
 
 constexpr std::size_t kEveryChoice = 10;
 constexpr int kMostPlans = 24;  // with more sources than that
-constexpr std::int64_t kUnit = 64;
 
 struct Source {
-  OpId op = 0;  // of the program with sources in front
   std::vector<BufferId> writes;
   std::int64_t bytes = 0;
   double cost = 0;
@@ -22,23 +19,15 @@ struct Source {
 
 class Search {
  public:
-  Search(const Graph& graph, std::int64_t budget, const PlanOptions& options)
-      : graph_(graph), budget_(budget), options_(options) {
-    // In front, sources have had their first run, as it were: what is not resident is produced again when it is needed.
-    std::stable_partition(graph_.ops.begin(), graph_.ops.end(), is_source);
-    std::vector<bool> written(graph_.buffers.size(), false);
-    for (std::size_t i = 0; i < graph_.ops.size(); ++i) {
-      const Op& op = graph_.ops[i];
-      for (const BufferId b : op.writes) written[static_cast<std::size_t>(b)] = true;
-      if (!is_source(op)) continue;
-      Source source{.op = static_cast<OpId>(i), .writes = op.writes, .cost = op.cost};
-      for (const BufferId b : op.writes) {
-        source.bytes += core::round_up(graph_.buffers[static_cast<std::size_t>(b)].bytes, kUnit);
+  Search(const SourcesInFront& program, std::int64_t budget, const PlanOptions& options, const FindPlan& find)
+      : program_(program), graph_(program.graph), budget_(budget), options_(options), find_(find) {
+    for (OpId op = 0; op < program.start.next_op; ++op) {
+      const Op& each = graph_.ops[static_cast<std::size_t>(op)];
+      Source source{.writes = each.writes, .bytes = 0, .cost = each.cost};
+      for (const BufferId b : each.writes) {
+        source.bytes += graph_.buffers[static_cast<std::size_t>(b)].bytes;
       }
       sources_.push_back(source);
-    }
-    for (std::size_t b = 0; b < written.size(); ++b) {
-      if (!written[b]) inputs_.push_back({static_cast<BufferId>(b), kAnywhere});
     }
   }
 
@@ -48,6 +37,7 @@ class Search {
     } else {
       try_some();
     }
+    if (best_) best_->lower_bound = std::min(lower_bound_, best_->cost);
     return best_;
   }
 
@@ -55,7 +45,7 @@ class Search {
   // Of a run with these resident at its start and end; nothing where no plan was found.
   std::optional<double> cost_of(const std::vector<std::size_t>& chosen) {
     Graph graph = graph_;
-    Start start{static_cast<OpId>(sources_.size()), inputs_};
+    Start start = program_.start;
     Cycle cycle;
     for (const std::size_t s : chosen) {
       for (const BufferId b : sources_[s].writes) {
@@ -66,11 +56,19 @@ class Search {
     }
     PlanOptions options = options_;
     options.start = std::move(start);
-    const std::optional<Plan> plan = try_plan(graph, budget_, options);
+    std::optional<Plan> plan = find_(graph, options);
+    // Where none was found there may be one all the same.
+    if (sources_.size() <= kEveryChoice) {
+      lower_bound_ =
+          std::min(lower_bound_, plan ? std::max(plan->lower_bound, least_cost(chosen)) : least_cost(chosen));
+    }
     if (!plan) return std::nullopt;
-    cycle.cost = plan->cost;
-    if (!best_ || cycle.cost < best_->cost) best_ = std::move(cycle);
-    return plan->cost;
+    const double cost = plan->cost;
+    if (best_ && cost >= best_->cost) return cost;
+    cycle.cost = cost;
+    cycle.plan = *std::move(plan);
+    best_ = std::move(cycle);
+    return cost;
   }
 
   // What a run costs at least: each source that is not resident runs once.
@@ -79,6 +77,23 @@ class Search {
     for (std::size_t i = sources_.size(); i < graph_.ops.size(); ++i) cost += graph_.ops[i].cost;
     for (const Source& source : sources_) cost += source.cost;
     for (const std::size_t s : chosen) cost -= sources_[s].cost;
+    return cost;
+  }
+
+  // What a run costs at least, whatever is chosen: what stays must fit in the budget, in parts if need be.
+  double least_cost_of_any() const {
+    std::vector<const Source*> order;
+    for (const Source& source : sources_) order.push_back(&source);
+    std::sort(order.begin(), order.end(), [](const Source* a, const Source* b) {
+      return a->cost * static_cast<double>(b->bytes) > b->cost * static_cast<double>(a->bytes);
+    });
+    double cost = least_cost({});
+    std::int64_t room = budget_;
+    for (const Source* source : order) {
+      const double part = source->bytes <= room ? 1 : static_cast<double>(room) / static_cast<double>(source->bytes);
+      cost -= part * source->cost;
+      room -= std::min(room, source->bytes);
+    }
     return cost;
   }
 
@@ -109,6 +124,7 @@ class Search {
   }
 
   void try_some() {
+    lower_bound_ = least_cost_of_any();
     std::vector<std::size_t> order(sources_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     // Cost a byte, the largest first; of equal ones the larger, as smaller ones fill what is left.
@@ -150,20 +166,59 @@ class Search {
     }
   }
 
-  Graph graph_;
+  const SourcesInFront& program_;
+  const Graph& graph_;
   std::int64_t budget_;
-  PlanOptions options_;
+  const PlanOptions& options_;
+  const FindPlan& find_;
   std::vector<Source> sources_;
-  std::vector<Placement> inputs_;
   std::optional<Cycle> best_;
+  double lower_bound_ = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace
 
 bool is_source(const Op& op) { return op.reads.empty() && op.updates.empty() && !op.writes.empty() && !op.once; }
 
+SourcesInFront::SourcesInFront(const Graph& program) : graph(program), original(program.ops.size()) {
+  std::iota(original.begin(), original.end(), OpId{0});
+  // What is changed later is another value at the end than at the start.
+  std::vector<bool> changed(graph.buffers.size(), false);
+  for (const Op& op : program.ops) {
+    for (const BufferId b : op.updates) changed[static_cast<std::size_t>(b)] = true;
+  }
+  const auto source = [&](OpId id) {
+    const Op& op = program.ops[static_cast<std::size_t>(id)];
+    const auto stays = [&](BufferId b) { return !changed[static_cast<std::size_t>(b)]; };
+    return is_source(op) && std::all_of(op.writes.begin(), op.writes.end(), stays);
+  };
+  std::stable_partition(original.begin(), original.end(), source);
+  std::vector<bool> written(graph.buffers.size(), false);
+  for (std::size_t i = 0; i < original.size(); ++i) {
+    graph.ops[i] = program.ops[static_cast<std::size_t>(original[i])];
+    for (const BufferId b : graph.ops[i].writes) written[static_cast<std::size_t>(b)] = true;
+    if (source(original[i])) ++start.next_op;
+  }
+  for (std::size_t b = 0; b < written.size(); ++b) {
+    if (!written[b]) start.resident.push_back({static_cast<BufferId>(b), kAnywhere});
+  }
+}
+
+Plan SourcesInFront::in_order_of_program(Plan plan) const {
+  for (Step& step : plan.steps) {
+    if (step.kind == Step::Kind::kRun) step.id = original[static_cast<std::size_t>(step.id)];
+  }
+  return plan;
+}
+
+std::optional<Cycle> choose_residents(const SourcesInFront& program, std::int64_t budget, const PlanOptions& options,
+                                      const FindPlan& find) {
+  return Search(program, budget, options, find).run();
+}
+
 std::optional<Cycle> choose_residents(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
-  return Search(graph, budget, options).run();
+  return choose_residents(SourcesInFront(graph), budget, options,
+                          [&](const Graph& of, const PlanOptions& with) { return try_plan(of, budget, with); });
 }
 
 }  // namespace tidemark::scheduler

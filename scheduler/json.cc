@@ -307,6 +307,7 @@ Plan read_plan(const std::string& path) {
       plan.inputs.push_back({b, offset});
     });
   }
+  if (root.contains("residents")) plan.residents = reader.ids(root["residents"], "residents");
   plan.placed = !plan.inputs.empty();
   for (const Json& item : reader.items(root, "steps", "the file")) {
     plan.steps.push_back(read_step(reader, item, "step " + std::to_string(plan.steps.size())));
@@ -327,6 +328,7 @@ void write_plan(const Plan& plan, const std::string& path) {
             {"lower_bound", plan.lower_bound}};
   Json& inputs = root["inputs"] = Json::array();
   for (const Placement& p : plan.inputs) inputs.push_back(Json::array({p.buffer, p.offset}));
+  if (!plan.residents.empty()) root["residents"] = plan.residents;
   Json& steps = root["steps"] = Json::array();
   for (const Step& step : plan.steps) {
     if (step.kind == Step::Kind::kDrop) {

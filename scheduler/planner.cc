@@ -8,6 +8,8 @@
 #include "core/printable.h"
 #include "scheduler/bound/lower_bound.h"
 #include "scheduler/bound/several_instants.h"
+#include "scheduler/cycle.h"
+#include "scheduler/early_sources.h"
 #include "scheduler/fine_units.h"
 #include "scheduler/online/trace.h"
 #include "scheduler/place/place.h"
@@ -37,6 +39,12 @@ constexpr double kWarm = 0.5;
 // Cheaper, or of equal cost with no more to copy.
 bool no_worse(const Plan& a, const Plan& b) {
   return a.cost < b.cost || (a.cost == b.cost && a.moved_bytes <= b.moved_bytes);
+}
+
+std::vector<Step> unplaced_steps(std::vector<Step> steps) {
+  std::erase_if(steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
+  for (Step& s : steps) s.places.clear();
+  return steps;
 }
 
 class Planner {
@@ -297,12 +305,6 @@ class Planner {
     return plan;
   }
 
-  static std::vector<Step> unplaced_steps(std::vector<Step> steps) {
-    std::erase_if(steps, [](const Step& s) { return s.kind == Step::Kind::kMove; });
-    for (Step& s : steps) s.places.clear();
-    return steps;
-  }
-
   Plan without_places(std::vector<Step> steps, std::int64_t budget) const {
     Plan plan = unplaced(unplaced_steps(std::move(steps)), budget);
     set_figures(plan, graph_, options_.start);
@@ -432,32 +434,97 @@ class Planner {
   Bound bound_;            // of the budget in work
 };
 
+// The plan, with sources that have run before the start early enough for what they read to be there when it is wanted;
+// where it can be placed so without moving more.
+Plan with_early_sources(const Graph& graph, const Start& start, Plan plan) {
+  if (!plan.placed || start.next_op == 0) return plan;
+  const Program program = compile(graph, start);
+  const std::vector<Step> steps = unplaced_steps(plan.steps);
+  // Where all of the room is live there are few ways to place it.
+  for (const std::int64_t room : {plan.budget, plan.budget - plan.budget / 16}) {
+    auto placed = place(program, run_sources_early(graph, program, start.next_op, steps, room), plan.budget, start);
+    if (!placed) continue;
+    Plan early = plan;
+    early.inputs = std::move(placed->inputs);
+    early.steps = std::move(placed->steps);
+    set_figures(early, graph, start);
+    if (early.moved_bytes <= plan.moved_bytes) return early;
+  }
+  return plan;
+}
+
+// Of a program that runs again and again, its residents chosen; sizes and the budget in units.
+std::optional<Plan> find_repeated(const Graph& graph, std::int64_t budget, const PlanOptions& options,
+                                  std::int64_t units, const Plan* smaller) {
+  const SourcesInFront program(graph);
+  const std::optional<Cycle> cycle = choose_residents(
+      program, budget, options,
+      [&](const Graph& of, const PlanOptions& with) { return Planner(of, with, units).find(budget, nullptr); });
+  std::optional<Plan> found;
+  if (cycle) {
+    Start start = program.start;
+    for (const BufferId b : cycle->resident) start.resident.push_back({b, kAnywhere});
+    found = program.in_order_of_program(with_early_sources(program.graph, start, cycle->plan));
+    found->residents = cycle->resident;
+    found->lower_bound = cycle->lower_bound;
+    found->base_cost = compile(graph).base_cost;
+  }
+  if (smaller != nullptr && (!found || no_worse(*smaller, *found))) {
+    const double bound = found ? found->lower_bound : 0;
+    found = *smaller;
+    found->budget = budget;
+    found->lower_bound = bound;
+  }
+  return found;
+}
+
+std::optional<Plan> find_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options, std::int64_t units,
+                              const Plan* smaller) {
+  if (options.repeated && !options.start) return find_repeated(graph, budget, options, units, smaller);
+  std::optional<Plan> found = Planner(graph, options, units).find(budget, smaller);
+  if (found && options.start) return with_early_sources(graph, *options.start, *std::move(found));
+  return found;
+}
+
+Plan require_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options, std::int64_t units) {
+  if (!options.repeated || options.start) {
+    Plan plan = Planner(graph, options, units).run(budget);
+    return options.start ? with_early_sources(graph, *options.start, std::move(plan)) : plan;
+  }
+  if (auto found = find_plan(graph, budget, options, units, nullptr)) return *std::move(found);
+  // What stays takes room, so that the least is known without.
+  const SourcesInFront program(graph);
+  PlanOptions from_start = options;
+  from_start.start = program.start;
+  Plan plan = program.in_order_of_program(Planner(program.graph, from_start, units).run(budget));
+  plan.base_cost = compile(graph).base_cost;
+  return plan;
+}
+
 }  // namespace
 
 Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
   if (options.place && !options.start && has_odd_sizes(graph)) {
     (void)compile(graph);  // errors in bytes
-    const Graph fine = in_fine_units(graph);
-    Plan plan = in_bytes(Planner(fine, options, kFineUnits).run(to_fine_units(budget)));
+    Plan plan = in_bytes(require_plan(in_fine_units(graph), to_fine_units(budget), options, kFineUnits));
     plan.budget = budget;
     return plan;
   }
-  return Planner(graph, options).run(budget);
+  return require_plan(graph, budget, options, 1);
 }
 
 std::optional<Plan> try_plan(const Graph& graph, std::int64_t budget, const PlanOptions& options, const Plan* smaller) {
   if (options.place && !options.start && has_odd_sizes(graph)) {
     (void)compile(graph);
-    const Graph fine = in_fine_units(graph);
     std::optional<Plan> less;
     if (smaller != nullptr) less = in_fine_units(*smaller);
-    auto plan = Planner(fine, options, kFineUnits).find(to_fine_units(budget), less ? &*less : nullptr);
+    auto plan = find_plan(in_fine_units(graph), to_fine_units(budget), options, kFineUnits, less ? &*less : nullptr);
     if (!plan) return std::nullopt;
     Plan result = in_bytes(*std::move(plan));
     result.budget = budget;
     return result;
   }
-  return Planner(graph, options).find(budget, smaller);
+  return find_plan(graph, budget, options, 1, smaller);
 }
 
 std::int64_t least_budget(const Graph& graph) { return least_budget(compile(graph)); }

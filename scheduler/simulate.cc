@@ -17,12 +17,17 @@ class Simulator {
         plan_(plan),
         program_(compile(graph, start)),
         next_(program_.first_op),
+        at_start_(program_.at_start),
         resident_(graph.buffers.size(), 0),
         offset_(graph.buffers.size(), 0),
         version_(graph.buffers.size(), 0),
-        read_version_(graph.ops.size()) {
+        read_version_(graph.ops.size()),
+        ran_(graph.ops.size(), 0) {
+    step_ = plan.steps.size();
     versions();
+    if (!start) stay(plan.residents);
     begin(start);
+    skip_sources();
   }
 
   Simulation run() {
@@ -44,6 +49,10 @@ class Simulator {
     for (BufferId b = 0; b < program_.buffer_count; ++b) {
       if (program_.kept[b] && !resident_[b]) fail(describe_buffer(graph_, b) + " is to be kept but is not resident");
     }
+    for (BufferId b : stays_) {
+      if (!resident_[b]) fail(describe_buffer(graph_, b) + " is resident at the start and not at the end");
+      if (version_[b] != 0) fail(describe_buffer(graph_, b) + " is another at the end than at the start");
+    }
     return result_;
   }
 
@@ -56,11 +65,30 @@ class Simulator {
   // How often each buffer has been updated, as seen by each op at its place in the program and by the start.
   void versions() {
     for (OpId op = 0; op < program_.op_count; ++op) {
-      if (op == program_.first_op) at_start_ = version_;
+      if (op == program_.first_op) version_at_start_ = version_;
       for (BufferId b : program_.reads[op]) read_version_[op].push_back(version_[b]);
       for (BufferId b : program_.updates[op]) ++version_[b];
     }
-    if (program_.first_op < program_.op_count) version_ = at_start_;
+    if (program_.first_op < program_.op_count) version_ = version_at_start_;
+  }
+
+  // Outputs of sources that are in memory when the program starts are to be so when it ends.
+  void stay(const std::vector<BufferId>& residents) {
+    for (BufferId b : residents) {
+      if (b < 0 || b >= program_.buffer_count) fail("has buffer " + std::to_string(b) + " resident, unknown");
+      const OpId producer = program_.producer[b];
+      if (producer < 0 || !is_source(graph_.ops[producer])) {
+        fail("has " + describe_buffer(graph_, b) + " resident, which no source writes");
+      }
+      if (at_start_[b]) fail("has " + describe_buffer(graph_, b) + " resident twice");
+      at_start_[b] = 1;
+      stays_.push_back(b);
+    }
+  }
+
+  // Sources have no place in the order of the program.
+  void skip_sources() {
+    while (next_ < program_.op_count && is_source(graph_.ops[next_])) ++next_;
   }
 
   // What the start leaves open is where the plan wants it.
@@ -77,12 +105,11 @@ class Simulator {
   }
 
   void begin(const std::optional<Start>& start) {
-    step_ = plan_.steps.size();
     if (plan_.placed) {
       const std::vector<Placement> places = start ? started(*start) : plan_.inputs;
       std::size_t placed = 0;
       for (const Placement& place : places) {
-        if (place.buffer < 0 || place.buffer >= program_.buffer_count || !program_.at_start[place.buffer]) {
+        if (place.buffer < 0 || place.buffer >= program_.buffer_count || !at_start_[place.buffer]) {
           fail("places " + describe_buffer(graph_, place.buffer) + " at the start, which is not there");
         }
         if (resident_[place.buffer]) fail("places " + describe_buffer(graph_, place.buffer) + " twice at the start");
@@ -90,11 +117,11 @@ class Simulator {
         resident_[place.buffer] = 1;
         ++placed;
       }
-      const auto there = std::count(program_.at_start.begin(), program_.at_start.end(), 1);
+      const auto there = std::count(at_start_.begin(), at_start_.end(), 1);
       if (placed != static_cast<std::size_t>(there)) fail("an input has no place at the start");
     }
     for (BufferId b = 0; b < program_.buffer_count; ++b) {
-      if (!program_.at_start[b]) continue;
+      if (!at_start_[b]) continue;
       resident_[b] = 1;
       live_ += program_.bytes[b];
     }
@@ -160,8 +187,9 @@ class Simulator {
     const OpId op = step.id;
     if (op < 0 || op >= program_.op_count) fail("runs op " + std::to_string(op) + ", unknown");
     const auto name = [&] { return describe_op(graph_, op); };
-    const bool first = op == next_;
-    if (op > next_) fail("runs " + name() + " before " + describe_op(graph_, next_) + " has run");
+    const bool source = is_source(graph_.ops[op]);
+    const bool first = source ? op >= program_.first_op && !ran_[op] : op == next_;
+    if (!source && op > next_) fail("runs " + name() + " before " + describe_op(graph_, next_) + " has run");
     if (!first && graph_.ops[op].once) fail("runs " + name() + " again, which is allowed once");
     if (!first && !program_.updates[op].empty()) fail("runs " + name() + " again, which updates in place");
     const auto reads = program_.reads[op];
@@ -193,8 +221,11 @@ class Simulator {
     }
     for (BufferId b : program_.updates[op]) ++version_[b];
     result_.cost += program_.cost[op];
-    if (first) ++next_;
+    ran_[op] = 1;
     if (!first) ++result_.recomputed_ops;
+    if (!first || source) return;
+    ++next_;
+    skip_sources();
   }
 
   // write -> read of the pairs that the step uses.
@@ -244,13 +275,16 @@ class Simulator {
   const Graph& graph_;
   const Plan& plan_;
   const Program program_;
-  OpId next_;
+  OpId next_;  // no source
   std::size_t step_ = 0;
+  std::vector<char> at_start_;
+  std::vector<BufferId> stays_;
   std::vector<char> resident_;
   std::vector<std::int64_t> offset_;
   std::vector<std::int32_t> version_;
-  std::vector<std::int32_t> at_start_;
+  std::vector<std::int32_t> version_at_start_;
   std::vector<std::vector<std::int32_t>> read_version_;
+  std::vector<char> ran_;                       // by op; of sources
   std::map<std::int64_t, std::int64_t> taken_;  // offset -> end
   std::int64_t live_ = 0;
   Simulation result_;

@@ -178,6 +178,8 @@ void add_options(CLI::App& app, PlanCommand& command, const Tables& tables) {
       ->needs(sweep);
   add_choice(app, "--effort", command.effort, {"default", "high"}, "how long to search");
   app.add_flag("--no-place", command.no_place, "bound live bytes only, without offsets");
+  app.add_flag("--repeated", command.repeated,
+               "the program runs again and again: what ops without reads write may stay from run to run");
   add_text(app, "--out", "FILE", command.out, "where the plan goes")->excludes(sweep);
 }
 

@@ -85,6 +85,7 @@ struct PlanCommand {
   std::vector<std::string> budgets{"90%", "80%", "70%", "60%", "50%", "40%", "30%", "20%", "10%"};
   std::string effort = "default";
   bool no_place = false;
+  bool repeated = false;
   std::string out;
 };
 void add_options(CLI::App& app, PlanCommand& command, const Tables& tables);

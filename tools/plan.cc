@@ -96,6 +96,19 @@ void sweep(const scheduler::Graph& graph, const PlanCommand& command, const sche
   }
 }
 
+void print_residents(const scheduler::Graph& graph, const scheduler::Plan& plan) {
+  std::int64_t bytes = 0;
+  std::string names;
+  for (const scheduler::BufferId b : plan.residents) {
+    const scheduler::Buffer& buffer = graph.buffers[static_cast<std::size_t>(b)];
+    bytes += buffer.bytes;
+    names += (names.empty() ? ": " : ", ") + std::to_string(b);
+    if (!buffer.name.empty()) names += " (" + core::printable_name(buffer.name) + ")";
+  }
+  std::printf("cost of a run %g, each op once %g; %zu buffers of %s stay in memory from run to run%s\n", plan.cost,
+              plan.base_cost, plan.residents.size(), format_bytes(bytes).c_str(), names.c_str());
+}
+
 // The bytes of a model's step, before anything of it exists.
 void forecast(const PlanCommand& command, const DryRun& run) {
   std::printf("%s, batch %lld: %zu ops a step\n%s", command.workload.model.c_str(),
@@ -141,6 +154,7 @@ void plan(const PlanCommand& command) {
   scheduler::PlanOptions options;
   options.effort = command.effort == "high" ? scheduler::Effort::kHigh : scheduler::Effort::kDefault;
   options.place = !command.no_place;
+  options.repeated = command.repeated;
   options.seed = static_cast<std::uint64_t>(command.workload.seed);
   if (command.verbose) {
     options.watch = [](const std::string& line) { std::printf("  %s\n", core::printable_text(line).c_str()); };
@@ -154,7 +168,7 @@ void plan(const PlanCommand& command) {
   if (!command.out.empty()) scheduler::write_plan(plan, command.out);
   const double bound = percent(plan.lower_bound, plan.base_cost);
   std::printf(
-      "%s in %s: +%.3f %% cost (bound +%.3f %%), %lld ops recomputed, live %s",
+      "%s in %s: %+.3f %% cost (bound %+.3f %%), %lld ops recomputed, live %s",
       core::printable_name(graph.name).c_str(), format_bytes(budget).c_str(), percent(plan.cost, plan.base_cost), bound,
       static_cast<long long>(scheduler::simulate(graph, plan).recomputed_ops), format_bytes(plan.live_peak).c_str());
   if (plan.placed) {
@@ -165,6 +179,7 @@ void plan(const PlanCommand& command) {
                 static_cast<long long>(moves), format_bytes(plan.moved_bytes).c_str());
   }
   std::printf("\n");
+  if (command.repeated) print_residents(graph, plan);
 }
 
 }  // namespace tidemark::tools

@@ -78,8 +78,14 @@ struct Plan {
   bool placed = false;
   std::vector<Placement>
       inputs;  // where each buffer that is resident at the start has to be; nothing says where one ends
+  // Outputs of sources that are resident at the start and at the end; without a Start, which says itself what is.
+  std::vector<BufferId> residents;
   std::vector<Step> steps;
 };
+
+// A source is an op that reads nothing, changes nothing and may run again: reading a file, say. In a plan it may run at
+// any time before what reads its output does, as often as that is discarded; and not at all where that is resident.
+bool is_source(const Op& op);
 
 // Where planning starts when part of the program has already run: ops before `next_op` have had their first run (they
 // may run again), and exactly `resident` is in memory, each at its offset, a multiple of 64, or kAnywhere: then
@@ -109,6 +115,10 @@ struct PlanOptions {
   bool place = true;  // choose offsets, so that the budget bounds bytes reserved and not only bytes live
   std::uint64_t seed = 1;
   std::optional<Start> start = {};
+  // The program runs again and again. Outputs of sources may stay in memory from one run to the next, and which of them
+  // do is chosen for the least cost of a run (Plan::residents). Else, or with a start, each source runs at its place in
+  // the program as other ops do.
+  bool repeated = false;
   // Told in words what the planner does: the bound, each walk of the search, where things are placed.
   std::function<void(const std::string& line)> watch = {};
 };

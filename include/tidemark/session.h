@@ -173,11 +173,12 @@ void minimize(Session& session, const Tensor& loss, std::span<const PassUpdate> 
 std::int64_t assignments(const Tensor& leaf);
 // For files. Bytes [first, first + count) of a leaf, row-major; zeros in a dry run.
 void read_leaf(const Tensor& leaf, std::int64_t first, std::int64_t count, std::byte* to, SourceLocation where);
-// The leaf, which needs no gradient, gives its bytes back: `read` gives them whenever they are needed, which takes so
-// many seconds.
+// The leaf, which needs no gradient, gives its bytes back: `read` gives them whenever they are needed, from several
+// threads at once.
 struct LeafReader {
   std::function<void(std::int64_t first, std::int64_t count, std::byte* to)> read;
-  double seconds = 0;
+  double seconds = 0;     // that all of it takes
+  bool in_parts = false;  // reading it in parts takes no more
 };
 void set_reader(const Tensor& leaf, LeafReader reader, SourceLocation where);
 bool has_reader(const Tensor& leaf);

@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tidemark/costs.h"
 #include "tidemark/optim.h"
 #include "tidemark/parameter.h"
 #include "tidemark/scheduler.h"
@@ -91,6 +92,7 @@ struct SweepPoint {
   // Over all runs; 0 without one.
   double seconds = 0;    // median of the runs' medians
   double spread = 0;     // largest less smallest of these, over the median
+  double extra = 0;      // median over the rounds of the seconds over those without a budget in that round, less 1
   double predicted = 0;  // seconds of a step, from measured times of the ops that run again
   double bound = 0;      // seconds: no plan of this step and budget takes less, by the plan's costs
   bool equal = false;    // loss, gradients and weights are those without a budget, bit for bit
@@ -111,6 +113,7 @@ struct Sweep {
   std::int64_t fixed_bytes = 0;
   std::int64_t peak_bytes = 0;      // without a budget
   std::int64_t smallest_bytes = 0;  // the smallest budget that was planned
+  Costs plan_costs = {};            // by which all plans are made
   std::vector<SweepPoint> points = {};
   std::vector<SweepPeer> peers = {};
   bool complete() const;

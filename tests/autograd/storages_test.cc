@@ -24,7 +24,7 @@ int content(const Storages& storages, StorageId id) { return static_cast<int>(*s
 
 TEST(StoragesTest, PinnedOnesComeTogetherAtTheLowEnd) {
   TimelineRecorder timeline;
-  Storages storages(1024, false, timeline);
+  Storages storages(1024, false, 1, timeline);
   const StorageId carried = make(storages, Origin::kCarried, 100, 1);
   const StorageId pinned = make(storages, Origin::kPinned, 64, 2);
   const StorageId gone = make(storages, Origin::kCarried, 64, 3);
@@ -46,7 +46,7 @@ TEST(StoragesTest, PinnedOnesComeTogetherAtTheLowEnd) {
 
 TEST(StoragesTest, CarriedOnesChangePlacesWithoutRoom) {
   TimelineRecorder timeline;
-  Storages storages(192, false, timeline);
+  Storages storages(192, false, 1, timeline);
   const StorageId a = make(storages, Origin::kCarried, 64, 1);
   const StorageId b = make(storages, Origin::kCarried, 128, 2);
   (void)storages.pack_pinned();
@@ -60,7 +60,7 @@ TEST(StoragesTest, CarriedOnesChangePlacesWithoutRoom) {
 
 TEST(StoragesTest, HolesAreBroughtTogetherForANewOne) {
   TimelineRecorder timeline;
-  Storages storages(64 * 4, false, timeline);
+  Storages storages(64 * 4, false, 1, timeline);
   std::vector<StorageId> all;
   for (int i = 0; i < 4; ++i) all.push_back(make(storages, Origin::kCarried, 64, i));
   storages.destroy(all[0]);
@@ -75,7 +75,7 @@ TEST(StoragesTest, HolesAreBroughtTogetherForANewOne) {
 
 TEST(StoragesTest, ADryRunCountsAndHasNoBytes) {
   TimelineRecorder timeline;
-  Storages storages(std::int64_t{1} << 50, true, timeline);
+  Storages storages(std::int64_t{1} << 50, true, 1, timeline);
   const StorageId id = storages.create(std::int64_t{1} << 49, Category::kBatch, Origin::kCarried);
   EXPECT_TRUE(storages.place_anywhere(id));
   EXPECT_FALSE(storages.has_bytes());
@@ -84,7 +84,7 @@ TEST(StoragesTest, ADryRunCountsAndHasNoBytes) {
 
 TEST(StoragesTest, PagesGoBackOnceWithoutABudget) {
   TimelineRecorder timeline;
-  Storages storages(std::nullopt, false, timeline);
+  Storages storages(std::nullopt, false, 1, timeline);
   const StorageId large = make(storages, Origin::kCarried, 8 << 20, 7);
   storages.destroy(large);
   const StorageId small = make(storages, Origin::kCarried, 4096, 5);

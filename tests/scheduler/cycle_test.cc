@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
+#include <queue>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tidemark/error.h"
 #include "tidemark/scheduler.h"
 
 namespace tidemark::scheduler {
@@ -122,6 +126,140 @@ TEST(Cycle, ManySourcesArePlannedInTime) {
   ASSERT_TRUE(cycle);
   // The fifty small ones, which cost most a byte, and 25 of the others: one passes through 12 units.
   EXPECT_LE(cycle->cost, 100 + 25 * 10);
+}
+
+// The least cost of a run that ends with what it starts with, of all choices, by Dijkstra's algorithm over what has run
+// and what is in memory. Live bytes alone, 30 buffers at most.
+double least_of_all(const Graph& graph, std::int64_t budget) {
+  using Set = std::uint32_t;
+  const auto count = static_cast<int>(graph.buffers.size());
+  const auto bit = [](BufferId b) { return Set{1} << b; };
+  Set written = 0;
+  Set free_to_stay = 0;
+  for (const Op& op : graph.ops) {
+    for (const BufferId b : op.writes) written |= bit(b);
+    if (is_source(op)) free_to_stay |= bit(op.writes[0]);
+  }
+  const Set inputs = ((Set{1} << count) - 1) & ~written;
+  std::vector<OpId> program;  // without sources
+  for (std::size_t op = 0; op < graph.ops.size(); ++op) {
+    if (!is_source(graph.ops[op])) program.push_back(static_cast<OpId>(op));
+  }
+  const auto bytes = [&](Set set) {
+    std::int64_t sum = 0;
+    for (BufferId b = 0; b < count; ++b)
+      sum += (set & bit(b)) != 0 ? graph.buffers[static_cast<std::size_t>(b)].bytes : 0;
+    return sum;
+  };
+  Set keep = 0;
+  for (const BufferId b : graph.keep) keep |= bit(b);
+  double best = 1e9;
+  for (Set stay = free_to_stay;; stay = (stay - 1) & free_to_stay) {
+    using State = std::pair<std::size_t, Set>;
+    std::map<State, double> done;
+    std::priority_queue<std::pair<double, State>, std::vector<std::pair<double, State>>, std::greater<>> open;
+    if (bytes(stay | inputs) <= budget) open.push({0, {0, stay | inputs}});
+    while (!open.empty()) {
+      const auto [cost, state] = open.top();
+      open.pop();
+      if (cost >= best || !done.try_emplace(state, cost).second) continue;
+      const auto [at, set] = state;
+      if (at == program.size() && (set & (stay | keep)) == (stay | keep)) {
+        best = cost;
+        break;
+      }
+      for (BufferId b = 0; b < count; ++b) {
+        const bool pinned = graph.buffers[static_cast<std::size_t>(b)].pinned;
+        if ((set & bit(b)) != 0 && !pinned) open.push({cost, {at, set & ~bit(b)}});
+      }
+      for (std::size_t id = 0; id < graph.ops.size(); ++id) {
+        const Op& op = graph.ops[id];
+        const bool next = at < program.size() && program[at] == static_cast<OpId>(id);
+        const auto place = std::find(program.begin(), program.end(), static_cast<OpId>(id)) - program.begin();
+        if (!is_source(op) && !next && static_cast<std::size_t>(place) >= at) continue;
+        Set reads = 0;
+        for (const BufferId b : op.reads) reads |= bit(b);
+        const Set with = set | bit(op.writes[0]);
+        if ((set & reads) != reads || bytes(with) > budget || (with == set && !next)) continue;
+        open.push({cost + op.cost, {at + (next ? 1 : 0), with}});
+      }
+    }
+    if (stay == 0) break;
+  }
+  return best;
+}
+
+TEST(Cycle, PlansOfRandomProgramsAreTheCheapest) {
+  std::mt19937 random(7);
+  const auto draw = [&](int most) { return std::uniform_int_distribution<int>(1, most)(random); };
+  int with_residents = 0;
+  for (int round = 0; round < 60; ++round) {
+    Graph graph;
+    graph.buffers.push_back({1, "input", true});
+    std::vector<BufferId> sources;
+    for (int i = 0; i < 3; ++i) {
+      sources.push_back(static_cast<BufferId>(graph.buffers.size()));
+      graph.buffers.push_back({draw(5), "", false});
+    }
+    std::vector<bool> read(3, false);
+    BufferId last = 0;
+    std::int64_t sum = 0;
+    for (int i = 0; i < 5; ++i) {
+      const auto s = static_cast<std::size_t>(draw(3) - 1);
+      if (!read[s]) {  // somewhere before its first reader
+        Op op;
+        op.cost = draw(9);
+        op.writes = {sources[s]};
+        graph.ops.insert(graph.ops.begin() + draw(static_cast<int>(graph.ops.size()) + 1) - 1, op);
+      }
+      read[s] = true;
+      Op op;
+      op.cost = draw(3);
+      op.reads = {last, sources[s]};
+      last = static_cast<BufferId>(graph.buffers.size());
+      graph.buffers.push_back({draw(3), "", false});
+      op.writes = {last};
+      graph.ops.push_back(op);
+    }
+    graph.keep = {last};
+    for (std::size_t s = 0; s < 3; ++s) {
+      if (!read[s]) graph.buffers[static_cast<std::size_t>(sources[s])] = {0, "unused", false};
+    }
+    for (const Buffer& buffer : graph.buffers) sum += buffer.bytes;
+    std::optional<Plan> smaller;
+    for (std::int64_t budget = 4; budget <= sum; ++budget) {
+      const double best = least_of_all(graph, budget);
+      const PlanOptions options = {.place = false, .repeated = true};
+      auto made = try_plan(graph, budget, options, smaller ? &*smaller : nullptr);
+      ASSERT_EQ(made.has_value(), best < 1e9) << "round " << round << ", budget " << budget;
+      if (!made) {
+        EXPECT_THROW((void)plan(graph, budget, options), BudgetError);
+        continue;
+      }
+      EXPECT_EQ(made->cost, best) << "round " << round << ", budget " << budget;
+      EXPECT_LE(made->lower_bound, best);
+      EXPECT_EQ(simulate(graph, *made).cost, best);
+      with_residents += made->residents.empty() ? 0 : 1;
+      const Plan placed = plan(graph, 2 * budget, {.repeated = true});  // sizes that are no multiples of 64
+      EXPECT_LE(simulate(graph, placed).cost, best);
+      smaller = std::move(made);
+    }
+  }
+  EXPECT_GT(with_residents, 100);
+}
+
+// What stays is another value at the end where an op has changed it.
+TEST(Cycle, WhatIsUpdatedDoesNotStay) {
+  Graph graph = chain({{4, 5}, {3, 4}});
+  const BufferId changed = graph.ops[0].writes[0];
+  Op update;
+  update.cost = 1;
+  update.reads = {graph.keep[0]};
+  update.updates = {changed};
+  graph.ops.push_back(update);
+  const Plan made = plan(graph, 20 * kUnit, {.repeated = true});
+  EXPECT_THAT(made.residents, UnorderedElementsAre(graph.ops[2].writes[0]));
+  EXPECT_EQ(made.cost, 1 + 1 + 1 + 5);
 }
 
 TEST(Cycle, NothingWhereNothingFits) { EXPECT_FALSE(choose_residents(chain({{4, 1}, {2, 1}}), 4 * kUnit)); }

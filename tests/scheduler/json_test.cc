@@ -40,6 +40,24 @@ std::string graph_with(const std::string& rest) {
   return R"({"format": "tidemark-graph", "version": 1, )" + rest + "}";
 }
 
+TEST(Json, WhatStaysFromRunToRunSurvives) {
+  Graph graph;
+  for (int i = 0; i < 3; ++i) add_buffer(graph, 1);
+  add_op(graph, 5, {}, {0});
+  add_op(graph, 7, {}, {1});
+  add_op(graph, 1, {0, 1}, {2});
+  for (bool place : {true, false}) {
+    const Plan made = plan(graph, 3 * kUnit, {.place = place, .repeated = true});
+    EXPECT_EQ(made.cost, 1);
+    write_plan(made, file());
+    const Plan again = read_plan(file());
+    EXPECT_EQ(again.residents, made.residents);
+    EXPECT_EQ(again.placed, place);
+    EXPECT_EQ(simulate(graph, again).cost, 1);
+  }
+  std::remove(file().c_str());
+}
+
 TEST(Json, GraphAndPlanSurvive) {
   std::mt19937_64 rng(31);
   for (int i = 0; i < 20; ++i) {

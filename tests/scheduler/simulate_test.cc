@@ -165,6 +165,40 @@ TEST(Simulate, Start) {
   expect_error(small(), unplaced({run(0)}), "cannot be computed again", start);
 }
 
+// Buffers 0 and 1 from sources, 2 from both.
+Graph with_sources() {
+  Graph graph;
+  for (int i = 0; i < 3; ++i) add_buffer(graph, 1);
+  add_op(graph, 5, {}, {0});
+  add_op(graph, 7, {}, {1});
+  add_op(graph, 1, {0, 1}, {2});
+  graph.keep = {2};
+  return graph;
+}
+
+TEST(Simulate, SourcesRunWheneverTheyAreWanted) {
+  const Simulation backwards = simulate(with_sources(), unplaced({run(1), run(0), run(2)}));
+  EXPECT_EQ(backwards.cost, 13);
+  EXPECT_EQ(backwards.recomputed_ops, 0);
+  EXPECT_EQ(simulate(with_sources(), unplaced({run(1), run(0), run(1), run(2)})).recomputed_ops, 1);
+  expect_error(with_sources(), unplaced({run(1), run(2)}), "not resident");
+}
+
+TEST(Simulate, ResidentsAreThereAtBothEnds) {
+  Plan plan = unplaced({run(1), run(2)});
+  plan.residents = {0};
+  EXPECT_EQ(simulate(with_sources(), plan).cost, 8);
+  plan.residents = {2};
+  expect_error(with_sources(), plan, "which no source writes");
+  plan.residents = {3};
+  expect_error(with_sources(), plan, "unknown");
+  plan.residents = {0, 0};
+  expect_error(with_sources(), plan, "twice");
+  plan = unplaced({run(1), run(2), drop(0)});
+  plan.residents = {0};
+  expect_error(with_sources(), plan, "is resident at the start and not at the end");
+}
+
 TEST(GraphRules, EachBroken) {
   const auto broken = [](auto change, const std::string& text) {
     Graph graph = small();
