@@ -150,8 +150,9 @@ Explanation Engine::explanation(int offers) const {
   for (const Node& node : tape.nodes) {
     if (node.op == kNone || !node.ran) continue;
     const scheduler::Op& op = graph.ops[static_cast<std::size_t>(node.op)];
-    once += node.seconds;
-    again += node.seconds * node.replays;
+    const bool file = node.kind == Node::Kind::kFile;
+    if (!file) once += node.seconds;
+    again += node.seconds * (node.replays + (file && node.op >= tape.sources ? 1 : 0));
     for (std::size_t k = 0; k < node.outputs.size(); ++k) {
       const ValueId id = node.outputs[k];
       const BufferId b = k < op.writes.size() ? op.writes[k] : kNone;
@@ -184,7 +185,11 @@ Explanation Engine::explanation(int offers) const {
       const std::string own = absl::StrCat(milliseconds(price(value.seconds, value.bytes)), " a MiB");
       if (node.hint == Node::Hint::kKeep) value.why = "the program asked to keep it; ";
       if (node.hint == Node::Hint::kRecompute) value.why = "the program asked to compute it again; ";
-      if (value.fate == Explanation::Fate::kPinned) {
+      if (node.kind == Node::Kind::kFile) {
+        const std::int64_t reads = node.replays + (node.op >= tape.sources ? 1 : 0);
+        value.why += reads == 0 ? "it stays in memory from step to step"
+                                : absl::StrCat("it was read ", reads, reads == 1 ? " time, " : " times, ", own);
+      } else if (value.fate == Explanation::Fate::kPinned) {
         value.why += "no op can make it again";
       } else if (value.fate == Explanation::Fate::kDiscarded) {
         value.why += absl::StrCat("it takes ", own, " to have it again");
@@ -222,16 +227,20 @@ Explanation Engine::explanation(int offers) const {
   }
 
   if (offers == 0 || graph.ops.empty()) return result;
+  // What each op takes once, but for reading files: that is part of what a budget costs.
+  double base = 0;
+  for (const scheduler::Op& op : graph.ops) base += op.cost;
+  for (OpId op = 0; op < tape.sources; ++op) base -= graph.ops[static_cast<std::size_t>(op)].cost;
   const auto offer = [&](std::int64_t bytes, const scheduler::Plan* smaller) -> std::optional<scheduler::Plan> {
     try {
-      return scheduler::try_plan(graph, bytes, {.seed = options_.seed}, smaller);
+      const scheduler::PlanOptions how = {.seed = options_.seed, .repeated = tape.sources > 0};
+      return scheduler::try_plan(graph, bytes, how, smaller);
     } catch (const Error&) {
       return std::nullopt;  // a step that was recorded in part
     }
   };
-  const auto said = [](const scheduler::Plan& plan) {
-    return Explanation::Offer{plan.budget, plan.cost / plan.base_cost - 1,
-                              std::max(plan.lower_bound / plan.base_cost - 1, 0.0)};
+  const auto said = [&](const scheduler::Plan& plan) {
+    return Explanation::Offer{plan.budget, plan.cost / base - 1, std::max(plan.lower_bound / base - 1, 0.0)};
   };
   if (!options_.budget) return result;
   const std::int64_t whole = scheduler::peak_without_recomputation(graph);
@@ -243,7 +252,7 @@ Explanation Engine::explanation(int offers) const {
     if (!plan) continue;
     result.with_more.push_back(said(*plan));
     smaller = std::move(plan);
-    if (smaller->cost <= smaller->base_cost) break;
+    if (smaller->cost <= base) break;
   }
   return result;
 }

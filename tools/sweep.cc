@@ -2,6 +2,7 @@
 #include "tools/sweep.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -18,6 +19,12 @@
 namespace tidemark::tools {
 namespace {
 
+// The shortest text that is this number alone: "12", "0.0003".
+std::string number(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
 // All that makes it another sweep.
 std::string subject_of(const SweepCommand& command) {
   std::string text = command.workload.model + " --data " + command.workload.data + " --batch " +
@@ -31,7 +38,7 @@ std::string subject_of(const SweepCommand& command) {
   add("--vocabulary", command.workload.vocabulary);
   add("--context", command.workload.context);
   for (const auto* given : {&command.workload.model_options, &command.optimizer.options}) {
-    for (const auto& [name, value] : *given) text += " --" + name + " " + std::to_string(value);
+    for (const auto& [name, value] : *given) text += " --" + name + " " + number(value);
   }
   if (command.optimizer.state) text += " --state " + *command.optimizer.state;
   return text;
@@ -81,11 +88,6 @@ std::vector<std::string> peer_options(const SweepCommand& command) {
   const auto add = [&](const std::string& name, const std::string& value) {
     words.push_back("--" + name);
     words.push_back(value);
-  };
-  const auto number = [](double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.9g", value);
-    return std::string(text);
   };
   add("batch", std::to_string(command.workload.batch));
   add("threads", std::to_string(command.threads > 0 ? command.threads : 2));

@@ -39,7 +39,7 @@ struct Explanation {
   // What the step would cost in another budget, as planned.
   struct Offer {
     std::int64_t budget = 0;
-    double cost = 0;   // over running every op once: 0.041 is +4.1 %
+    double cost = 0;   // of what is computed again or read from files, over every op once: 0.041 is +4.1 %
     double bound = 0;  // no plan costs less
   };
 
@@ -48,7 +48,7 @@ struct Explanation {
   std::int64_t peak_bytes = 0;
   std::string peak_op;           // that ran at the peak
   std::vector<Holder> at_peak;   // the largest first, at most ten
-  double cost = 0;               // of the step as it ran, over running every op once
+  double cost = 0;               // of what the step as it ran computed again or read from files, likewise
   std::optional<Offer> here;     // what the planner offers in this budget
   std::vector<Offer> with_more;  // in growing budgets; the last one computes nothing again
   std::string text() const;

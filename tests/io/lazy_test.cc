@@ -243,6 +243,29 @@ TEST_F(Lazy, KeysAreDrawnAsWithoutDeferredInit) {
   EXPECT_EQ(draw(true), draw(false));
 }
 
+TEST_F(Lazy, ExplanationsCountWhatIsRead) {
+  Session session({.budget = weight_bytes_ / 2, .threads = 1});
+  Frozen model(file_, true);
+  for (int step = 0; step < 12; ++step) {
+    const NoGrad no_grad;
+    const Tensor x = tensor(tokens_of(step, 0), {kBatch, kGpt.context});
+    (void)model.net->loss(x, x).item();
+  }
+  const Explanation explanation = session.explanation(3);
+  EXPECT_GT(explanation.cost, 0);
+  ASSERT_TRUE(explanation.here);
+  EXPECT_GT(explanation.here->cost, 0);
+  EXPECT_LE(explanation.here->cost, explanation.cost * 1.01);
+  ASSERT_FALSE(explanation.with_more.empty());
+  EXPECT_NEAR(explanation.with_more.back().cost, 0, 1e-9);  // all weights stay
+  const auto reason_of = [&](const char* text) {
+    return std::any_of(explanation.values.begin(), explanation.values.end(),
+                       [&](const Explanation::Value& value) { return value.why.find(text) != std::string::npos; });
+  };
+  EXPECT_TRUE(reason_of("it was read 1 time"));
+  EXPECT_TRUE(reason_of("it stays in memory from step to step"));
+}
+
 TEST_F(Lazy, SmallestBudgetsAndDryRunsKnowThem) {
   const auto program = [&] {
     Frozen model(file_, true);

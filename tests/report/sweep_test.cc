@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -207,6 +208,69 @@ TEST(Sweep, CostsCanBeMeasured) {
     EXPECT_TRUE(result.points[1].equal);
     EXPECT_GT(result.points[1].runs[0].recomputed_ops, 0);
   }
+}
+
+// Plans of other costs may need other budgets: the smallest is planned by the costs that the sweep keeps.
+TEST(Sweep, MeasuredCostsAreKept) {
+  const TemporaryFolder folder;
+  SweepOptions options = options_of(folder / "sweep.json");
+  options.budgets = {"none", "smallest"};
+  options.rounds = 1;
+  options.steps = 1;
+  options.costs = "measured";
+  const Sweep first = sweep(options, program);
+  EXPECT_EQ(first.points[1].refused, "");
+  EXPECT_TRUE(first.points[1].equal);
+  EXPECT_GT(first.plan_costs.measured.size(), 10U);
+  options.rounds = 2;
+  std::vector<std::string> said;
+  options.say = [&](const std::string& line) { said.push_back(line); };
+  const Sweep again = sweep(options, program);
+  EXPECT_EQ(said.size(), 2U);
+  EXPECT_EQ(again.plan_costs.measured, first.plan_costs.measured);
+  EXPECT_EQ(again.plan_costs.seconds_per_byte, first.plan_costs.seconds_per_byte);
+  EXPECT_EQ(again.points[1].runs[1].recomputed_ops, first.points[1].runs[0].recomputed_ops);
+}
+
+TEST(Sweep, DamagedFilesAreRefusedOrRead) {
+  const TemporaryFolder folder;
+  SweepOptions options = options_of(folder / "sweep.json");
+  options.budgets = {"none", "60%"};
+  options.rounds = 1;
+  options.steps = 1;
+  (void)sweep(options, program);
+  const std::string whole = folder.read("sweep.json");
+  const std::string file = folder / "damaged.json";
+  for (std::size_t size = 0; size < whole.size() - 2; size += 97) {
+    folder.write("damaged.json", whole.substr(0, size));
+    EXPECT_THROW((void)read_sweep(file), FileError) << size;
+  }
+  std::mt19937 random(5);
+  int refused = 0;
+  constexpr int kMutations = 3000;
+  for (int i = 0; i < kMutations; ++i) {
+    std::string text = whole;
+    for (int change = 0; change <= static_cast<int>(random() % 3); ++change) {
+      const std::size_t at = random() % text.size();
+      switch (random() % 3) {
+        case 0:
+          text[at] = static_cast<char>(random());
+          break;
+        case 1:
+          text.erase(at, random() % 40);
+          break;
+        default:
+          text.insert(at, text.substr(random() % text.size(), random() % 40));
+      }
+    }
+    folder.write("damaged.json", text);
+    try {
+      (void)read_sweep(file).table();
+    } catch (const FileError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, kMutations / 10);
 }
 
 TEST(Sweep, FindsTheLargestBatch) {

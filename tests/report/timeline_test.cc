@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,50 @@ TEST(Timeline, OfOneStepPeaksWhereThatStepDoes) {
     if (span.track != Track::kRecompute) continue;
     const Timeline::Label& label = timeline.labels[static_cast<std::size_t>(span.label)];
     EXPECT_NE(label.where.find("program.h:"), std::string::npos) << label.name << " " << label.where;
+  }
+}
+
+// Every built-in model, its loss as one number a step.
+TEST(Timeline, OfEveryModelPeaksWhereTheReportDoes) {
+  for (const nn::NamedModel& model : nn::models()) {
+    const auto train = [&](std::optional<std::int64_t> budget, bool watched) {
+      Session session({.budget = budget, .threads = 2, .seed = 4});
+      if (watched) session.start_timeline();
+      const nn::Examples examples = model.reads_tokens ? nn::Examples{{16}, 50} : nn::Examples{{3, 32, 32}, 10};
+      nn::Sequential net = nn::make_model(model.name, examples, {});
+      optim::AdamW optimizer(net.parameters(), {.lr = 1e-3f});
+      const std::int64_t rows = model.reads_tokens ? 16 * 4 : 4;
+      std::vector<std::int32_t> ids(static_cast<std::size_t>(rows));
+      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i * 7 % 10);
+      const Tensor x = model.reads_tokens ? tensor(ids, {4, 16}) : normal({4, 3, 32, 32}, 0, 1);
+      const Tensor y = tensor(ids, {rows});
+      for (int i = 0; i < 3; ++i) {
+        const Tensor logits = net(x);
+        const Tensor loss = cross_entropy(reshape(logits, {rows, examples.classes}), y);
+        loss.backward();
+        optimizer.step();
+        optimizer.zero_grad();
+      }
+      const Report report = session.report();
+      if (!watched) return report;
+      const Timeline timeline = session.stop_timeline();
+      expect_consistent(timeline);
+      const Timeline::Peak peak = timeline.peak();
+      EXPECT_EQ(peak.bytes, report.peak_bytes) << model.name;
+      std::int64_t sum = 0;
+      for (int c = 0; c < kCategories; ++c) {
+        EXPECT_EQ(peak.by_category[static_cast<std::size_t>(c)], report.peak_by_category[c]) << model.name;
+        sum += report.peak_by_category[c];
+      }
+      EXPECT_EQ(sum, peak.bytes);
+      EXPECT_EQ(spans_on(timeline, Track::kRecompute), report.recomputed_ops) << model.name;
+      return report;
+    };
+    const Report plain = train({}, true);
+    const std::int64_t budget = plain.fixed_bytes + (plain.peak_bytes - plain.fixed_bytes) * 6 / 10 / 64 * 64;
+    const Report tight = train(budget, true);
+    EXPECT_LE(tight.peak_bytes, budget) << model.name;
+    EXPECT_EQ(train(budget, false).peak_bytes, tight.peak_bytes) << model.name;
   }
 }
 

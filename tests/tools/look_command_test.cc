@@ -104,7 +104,7 @@ TEST_F(LookCommandTest, TrainWritesATrace) {
 }
 
 TEST_F(LookCommandTest, SweepMeasuresAndDraws) {
-  const std::string command = "sweep " + kSmall + "--budgets none,50% --rounds 2 --steps 2 --out " +
+  const std::string command = "sweep " + kSmall + "--budgets none,50% --rounds 2 --steps 2 --lr 1e-7 --out " +
                               file("sweep.json") + " --html " + file("page.html");
   const Outcome first = run_command(command);
   ASSERT_EQ(first.code, 0) << first.output;
@@ -112,6 +112,7 @@ TEST_F(LookCommandTest, SweepMeasuresAndDraws) {
   const Sweep sweep = read_sweep(file("sweep.json"));
   EXPECT_TRUE(sweep.complete());
   EXPECT_EQ(sweep.points.size(), 2u);
+  EXPECT_THAT(sweep.options.subject, AllOf(HasSubstr("--layers 6 "), HasSubstr("--lr 1e-07")));
   EXPECT_THAT(folder_.read("page.html"), HasSubstr("tidemark sweep --model mlp"));
   EXPECT_THAT(run_command(command).output, Not(HasSubstr("round")));
   EXPECT_EQ(run_command("sweep " + kSmall + "--budgets none --rounds 2 --steps 2 --out " + file("sweep.json")).code, 1);

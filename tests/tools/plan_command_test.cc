@@ -73,6 +73,34 @@ TEST_F(PlanCommandTest, WritesAPlanThatTheSimulationAccepts) {
   }
 }
 
+// Two weights that are read from a file, and a value from each; there is room for one weight and both values.
+TEST_F(PlanCommandTest, WhatARepeatedProgramReadsAgainIsCheapest) {
+  scheduler::Graph graph;
+  graph.buffers = {{100, "cheap", false}, {100, "dear", false}, {10, "", false}, {10, "", false}};
+  const auto op = [&](double cost, std::vector<scheduler::BufferId> reads, scheduler::BufferId writes) {
+    scheduler::Op made;
+    made.cost = cost;
+    made.reads = std::move(reads);
+    made.writes = {writes};
+    graph.ops.push_back(std::move(made));
+  };
+  op(3, {}, 0);
+  op(5, {}, 1);
+  op(1, {0}, 2);
+  op(1, {1, 2}, 3);
+  graph.keep = {3};
+  scheduler::write_graph(graph, file("weights.json"));
+  const std::string command = "plan --repeated --graph " + file("weights.json") + " --out " + file("plan.json");
+  const Outcome both = run_command(command + " --budget 220");
+  EXPECT_EQ(both.code, 0);
+  EXPECT_THAT(both.output, HasSubstr("cost of a run 2, each op once 10; 2 buffers of 200 B stay in memory"));
+  const Outcome one = run_command(command + " --budget 210");
+  EXPECT_THAT(one.output, HasSubstr("cost of a run 5, each op once 10"));
+  const scheduler::Plan plan = scheduler::read_plan(file("plan.json"));
+  EXPECT_THAT(plan.residents, ::testing::Contains(1));
+  EXPECT_EQ(scheduler::simulate(graph, plan).cost, 5);
+}
+
 TEST_F(PlanCommandTest, SameSeedSameFile) {
   ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("a.json")).code, 0);
   ASSERT_EQ(run_command("plan" + graph() + "--budget 60% --seed 3 --out " + file("b.json")).code, 0);
