@@ -16,7 +16,7 @@ int main() {
   td::Session session({.dry_run = true});
   td::nn::Gpt net({.layers = 12, .width = 768, .heads = 12, .context = 256, .vocabulary = 50257});
   td::optim::AdamW optimizer(net.parameters(), {.lr = 3e-4f});
-  const std::vector<std::int32_t> ids(4 * 256, 3);
+  const std::vector<std::int32_t> ids(1024, 3);
   const td::Tensor tokens = td::tensor(ids, {4, 256});
   const auto step = [&] {
     net.loss(tokens, tokens).backward();

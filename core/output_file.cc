@@ -103,6 +103,14 @@ int open_as_it_is(const std::string& path, int own) {
   return descriptor;
 }
 
+// A name of its own, not one made of the target's, which may be as long as names can be. Another may be there from a
+// process of the same number that was killed.
+std::string temporary_name(const std::string& target, int i) {
+  return absl::StrCat(folder_of(target), ".tidemark-", ::getpid(), "-", i);
+}
+
+std::string name_of(int descriptor) { return absl::StrCat("/proc/self/fd/", descriptor); }
+
 // The last `count` bytes that were written through `descriptor`, where they can be taken back.
 void take_back(int descriptor, off_t count) {
   Status status{};
@@ -120,10 +128,16 @@ OutputFile::OutputFile(const std::string& path) : path_(path) {
     descriptor_ = open_as_it_is(path, place.own);
     return;
   }
-  // A name of its own, not one made of the target's, which may be as long as names can be. Another may be there from a
-  // process of the same number that was killed.
+  // Without a name there is nothing left of it where the process is killed.
+  const int nameless = ::open(folder_of(target_).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+  if (nameless >= 0 && ::access(name_of(nameless).c_str(), F_OK) == 0) {
+    descriptor_ = nameless;
+    nameless_ = true;
+  } else if (nameless >= 0) {  // no name could be given to it later
+    ::close(nameless);
+  }
   for (int i = 0; descriptor_ < 0; ++i) {
-    temporary_ = absl::StrCat(folder_of(target_), ".tidemark-", ::getpid(), "-", i);
+    temporary_ = temporary_name(target_, i);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && errno != EEXIST) refuse(path, absl::StrCat(temporary_, ": ", std::strerror(errno)));
   }
@@ -158,6 +172,16 @@ void OutputFile::append(std::string_view bytes) {
 void OutputFile::publish() {
   // EINVAL: a device or pipe that has nothing to wait for.
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) refuse(path_);
+  if (nameless_) {
+    for (int i = 0;; ++i) {
+      temporary_ = temporary_name(target_, i);
+      if (::linkat(AT_FDCWD, name_of(descriptor_).c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) == 0) break;
+      const int why = errno;
+      temporary_.clear();
+      if (why != EEXIST) refuse(path_, std::strerror(why));
+    }
+    nameless_ = false;
+  }
   if (temporary_.empty()) return;
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) refuse(path_);
   temporary_.clear();

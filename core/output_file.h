@@ -1,6 +1,7 @@
 // Files as they are written: a file under the name is replaced by a whole new one, or stays as it was.
 //
-// What is appended goes to a temporary in the same folder, and publish() gives it the name once it is on the disk. A
+// What is appended goes to a temporary in the same folder, without a name where the file system has such files, and
+// publish() gives it the name once it is on the disk. A
 // document is appended whole and then published. A log is published with its first line and goes on from there: whoever
 // opens the name sees whole lines from then on, and until then, or where nothing is ever written, the log before.
 // A symbolic link stays, and what it leads to is replaced; the new file has the old one's permissions.
@@ -39,7 +40,8 @@ class OutputFile {
  private:
   std::string path_;       // as it was given, for messages
   std::string target_;     // without symbolic links; empty where the file is written as it is
-  std::string temporary_;  // empty once it has the name
+  std::string temporary_;  // empty once it has the name, and while it has none
+  bool nameless_ = false;  // it has none yet
   int descriptor_ = -1;
 };
 

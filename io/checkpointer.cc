@@ -42,6 +42,17 @@ bool link_file(const std::string& from, const std::string& to) {
   return true;
 }
 
+// A checkpoint is there, and nothing of it is damaged.
+bool is_whole(const std::string& file, SourceLocation where) {
+  if (!exists(file)) return false;
+  try {
+    (void)io::CheckpointFile(file, where);
+  } catch (const FileError&) {
+    return false;
+  }
+  return true;
+}
+
 std::string numbered(const std::string& file, int i) { return i == 0 ? file : file + "." + std::to_string(i); }
 
 // Metrics are in the file as {whether there is one, the best}.
@@ -59,7 +70,8 @@ detail::CheckpointPart own_part(std::optional<double>& best) {
               }};
 }
 
-// What tells data apart: its sizes, the loader's order, and the first, the middle and the last example.
+// What tells data apart: its sizes, the loader's order, and the content of 512 examples from the first to the last, or
+// of all where there are fewer.
 std::string identity_of(const data::Loader& loader) {
   const data::Source& source = loader.source();
   const data::LoaderOptions& options = loader.options();
@@ -68,9 +80,9 @@ std::string identity_of(const data::Loader& loader) {
   std::vector<std::byte> x(static_cast<std::size_t>(x_bytes)), y(static_cast<std::size_t>(y_bytes));
   std::uint64_t sum = 0;
   const std::int64_t size = source.size();
-  for (const std::int64_t index : {std::int64_t{0}, size / 2, size - 1}) {
-    if (index < 0 || index >= size) continue;
-    source.write(index, 0, x.data(), y.data());
+  const std::int64_t samples = std::min<std::int64_t>(size, 512);
+  for (std::int64_t i = 0; i < samples; ++i) {
+    source.write(samples > 1 ? i * (size - 1) / (samples - 1) : 0, 0, x.data(), y.data());
     for (const auto* bytes : {&x, &y}) sum = XXH3_64bits_withSeed(bytes->data(), bytes->size(), sum);
   }
   char text[32];
@@ -206,11 +218,14 @@ void Checkpointer::save_file(std::optional<double> metric, SourceLocation where)
     const std::string fresh = file_ + ".new";
     const io::RunState run = io::run_state(session, parts);
     io::write_checkpoint(fresh, run, parts, where);
-    for (int i = options_.keep - 1; i > 1; --i) {
-      if (exists(numbered(file_, i - 1))) rename_file(numbered(file_, i - 1), numbered(file_, i));
+    // A damaged one takes the place of no whole one.
+    if (options_.keep > 1 && is_whole(file_, where)) {
+      for (int i = options_.keep - 1; i > 1; --i) {
+        if (exists(numbered(file_, i - 1))) rename_file(numbered(file_, i - 1), numbered(file_, i));
+      }
+      const std::string last = numbered(file_, 1);
+      if (!link_file(file_, last)) rename_file(file_, last);
     }
-    const std::string last = numbered(file_, 1);
-    if (options_.keep > 1 && exists(file_) && !link_file(file_, last)) rename_file(file_, last);
     if (is_best && !link_file(fresh, file_ + ".best")) io::write_checkpoint(file_ + ".best", run, parts, where);
     rename_file(fresh, file_);
     core::OutputFile::sync_folder(file_);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -148,13 +149,13 @@ class Loading {
     const FileTensor tensor = *from.tensor;
     detail::set_reader(to,
                        {.read =
-                            [file = open_, tensor, transpose = from.transpose, threads = threads_, where = where_](
-                                std::int64_t first, std::int64_t count, std::byte* bytes) {
-                              io::read_part(*file, tensor, transpose, first, count, bytes, threads, where);
+                            [file = open_, turn = turn_, tensor, transpose = from.transpose, threads = threads_,
+                             where = where_](std::int64_t first, std::int64_t count, std::byte* bytes) {
+                              io::read_part(*file, tensor, transpose, first, count, bytes, threads, where, turn.get());
                             },
                         .seconds = *seconds_per_byte_ * static_cast<double>(tensor.bytes),
                         // Others are unpacked, or turned, as a whole.
-                        .in_parts = tensor.offset >= 0 && !from.transpose},
+                        .in_parts = io::lies_open(*open_, tensor) && !from.transpose},
                        where_);
   }
 
@@ -186,6 +187,7 @@ class Loading {
 
   ModelTensors model_;
   std::shared_ptr<const TensorFile> open_;
+  std::shared_ptr<std::mutex> turn_ = std::make_shared<std::mutex>();
   const TensorFile& file_;
   const LoadOptions& options_;
   SourceLocation where_;

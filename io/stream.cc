@@ -51,19 +51,18 @@ void append_as(StoredType type, const float* elements, std::int64_t count, std::
   append(buffer.data(), count * std::int64_t{sizeof(std::uint16_t)});
 }
 
-// Elements that lie in the file as they are, by a team of threads: memory takes them faster than one can copy. False
-// where they do not lie so, or where a read failed: to be read again by who says what is wrong.
-bool read_by_team(const TensorFile& file, const FileTensor& tensor, std::int64_t first, std::int64_t count, float* to,
-                  int threads) {
+// Elements that lie open, many of them by a team of threads: memory takes them faster than one can copy. False where
+// they do not, or where a read failed: to be read again by who says what is wrong.
+bool read_open(const TensorFile& file, const FileTensor& tensor, std::int64_t first, std::int64_t count, float* to,
+               int threads) {
   const Place place = float_placer(tensor.type, false);
-  if (tensor.offset < 0 || threads < 2 || count < kChunk || (place == nullptr && tensor.type != StoredType::kF32)) {
-    return false;
-  }
+  if (!lies_open(file, tensor) || (place == nullptr && tensor.type != StoredType::kF32)) return false;
   const std::int64_t size = size_of(tensor.type);
   constexpr std::int64_t kPiece = kChunk / 4;  // what is converted stays in a core's own cache
   const std::int64_t pieces = (count + kPiece - 1) / kPiece;
   std::atomic<bool> whole = true;
-#pragma omp parallel num_threads(threads)
+  const int team = count < kChunk ? 1 : threads;
+#pragma omp parallel num_threads(team)
   {
     std::array<std::uint8_t, kPiece * 2> buffer;  // of 16-bit elements; 64-bit ones take several turns
 #pragma omp for schedule(static)
@@ -112,11 +111,18 @@ void read_transposed(const TensorFile& file, const FileTensor& tensor, float* to
 
 }  // namespace
 
+bool lies_open(const TensorFile& file, const FileTensor& tensor) {
+  if (tensor.offset < 0) return false;
+  std::array<char, 2> head{};  // of a zip file: its sums are checked by who reads an entry from its start to its end
+  return ::pread(file.descriptor(), head.data(), head.size(), 0) == std::ssize(head) && head != std::array{'P', 'K'};
+}
+
 void read_part(const TensorFile& file, const FileTensor& tensor, bool transpose, std::int64_t first, std::int64_t count,
-               std::byte* to, int threads, SourceLocation where) {
+               std::byte* to, int threads, SourceLocation where, std::mutex* turn) {
   constexpr std::int64_t kSize = sizeof(float);
   auto* elements = reinterpret_cast<float*>(to);
-  if (!transpose && read_by_team(file, tensor, first / kSize, count / kSize, elements, threads)) return;
+  if (!transpose && read_open(file, tensor, first / kSize, count / kSize, elements, threads)) return;
+  const std::unique_lock<std::mutex> mine = turn == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(*turn);
   if (!transpose) {
     file.read_f32(tensor, first / kSize, count / kSize, elements, where);
   } else if (count == tensor.elements * kSize) {

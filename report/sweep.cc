@@ -118,14 +118,19 @@ std::optional<std::int64_t> sweep_budget(const std::string& text, std::int64_t f
 std::int64_t largest_batch(std::int64_t budget, std::int64_t most, const SessionOptions& options,
                            const std::function<SweepSubject(std::int64_t batch)>& program) {
   const auto fits = [&](std::int64_t batch) {
-    const DryRun run = dry_run(options,
-                               [&] {
-                                 SweepSubject subject = program(batch);
-                                 subject.loss().backward();
-                                 subject.optimizer->step();
-                               },
-                               {.plan = false});
-    return scheduler::try_plan(run.graph, budget, {.seed = options.seed}).has_value();
+    // The second step has the optimizer's state. What is said to fit is what a session finds a plan for, too.
+    const auto two_steps = [&] {
+      SweepSubject subject = program(batch);
+      for (int i = 0; i < 2; ++i) {
+        subject.loss().backward();
+        subject.optimizer->step();
+        subject.optimizer->zero_grad();
+      }
+    };
+    const DryRun run = dry_run(options, two_steps, {.plan = false});
+    if (run.peak <= budget) return true;
+    if (scheduler::least_budget(run.graph) > budget) return false;
+    return dry_run(options, two_steps, {.offers = 0}).smallest <= budget;
   };
   std::int64_t low = 0;
   std::int64_t high = 1;  // the first that does not fit, once it is known

@@ -10,21 +10,23 @@ constexpr double kAhead = 2;  // of the time that a source takes, as others may 
 
 class Early {
  public:
-  Early(const Graph& graph, const Program& program, OpId end, std::vector<Step> steps)
+  Early(const Graph& graph, const Program& program, OpId end, const std::vector<Step>& steps)
       : graph_(graph), program_(program), end_(end), resident_(program.at_start), live_(program.start_bytes) {
     timed_.reserve(steps.size());
-    for (Step& step : steps) timed_.push_back(timed(std::move(step)));
+    for (const Step& step : steps) timed_.push_back(timed(step));
   }
 
-  std::vector<Step> run(std::int64_t room) && {
+  bool run(std::int64_t room) {
     const std::vector<double> begins = latest_begins();
+    bool moved = false;
     for (std::size_t at = 0; at < timed_.size(); ++at) {
-      if (timed_[at].source >= 0) move_ahead(at, begins[at], room);
+      if (timed_[at].source >= 0) moved = move_ahead(at, begins[at], room) || moved;
     }
-    std::vector<Step> steps;
-    steps.reserve(timed_.size());
-    for (Timed& each : timed_) steps.push_back(std::move(each.step));
-    return steps;
+    return moved;
+  }
+
+  void write_to(std::vector<Step>& steps) && {
+    for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = std::move(timed_[i].step);
   }
 
  private:
@@ -93,8 +95,8 @@ class Early {
     return result;
   }
 
-  // To the last place that is early enough, or else as far as it can go.
-  void move_ahead(std::size_t at, double begin, std::int64_t room) {
+  // To the last place that is early enough, or else as far as it can go; false where that is nowhere.
+  bool move_ahead(std::size_t at, double begin, std::int64_t room) {
     const std::int64_t bytes = program_.bytes[index(timed_[at].source)];
     std::size_t to = at;
     while (to > 0 && timed_[to].time > begin) {
@@ -105,6 +107,7 @@ class Early {
     }
     const auto step = [&](std::size_t i) { return timed_.begin() + static_cast<std::ptrdiff_t>(i); };
     std::rotate(step(to), step(at), step(at + 1));
+    return to < at;
   }
 
   const Graph& graph_;
@@ -118,9 +121,12 @@ class Early {
 
 }  // namespace
 
-std::vector<Step> run_sources_early(const Graph& graph, const Program& program, OpId end, std::vector<Step> steps,
-                                    std::int64_t room) {
-  return Early(graph, program, end, std::move(steps)).run(room);
+bool run_sources_early(const Graph& graph, const Program& program, OpId end, std::int64_t room,
+                       std::vector<Step>& steps) {
+  Early early(graph, program, end, steps);
+  if (!early.run(room)) return false;
+  std::move(early).write_to(steps);
+  return true;
 }
 
 }  // namespace tidemark::scheduler

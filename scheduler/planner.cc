@@ -439,10 +439,11 @@ class Planner {
 Plan with_early_sources(const Graph& graph, const Start& start, Plan plan) {
   if (!plan.placed || start.next_op == 0) return plan;
   const Program program = compile(graph, start);
-  const std::vector<Step> steps = unplaced_steps(plan.steps);
   // Where all of the room is live there are few ways to place it.
   for (const std::int64_t room : {plan.budget, plan.budget - plan.budget / 16}) {
-    auto placed = place(program, run_sources_early(graph, program, start.next_op, steps, room), plan.budget, start);
+    std::vector<Step> steps = unplaced_steps(plan.steps);
+    if (!run_sources_early(graph, program, start.next_op, room, steps)) return plan;
+    auto placed = place(program, steps, plan.budget, start);
     if (!placed) continue;
     Plan early = plan;
     early.inputs = std::move(placed->inputs);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "core/output_file.h"
 #include "tidemark/units.h"
@@ -69,6 +71,22 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, std::optional<st
 std::string without_place(const Error& error) {
   const std::string text = error.what();
   return text.substr(0, text.rfind(" (at "));
+}
+
+void check_distinct(const std::vector<std::pair<std::string, std::string>>& outputs) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    for (std::size_t j = i + 1; j < outputs.size(); ++j) {
+      const auto& [option, path] = outputs[i];
+      const auto& [other, other_path] = outputs[j];
+      if (path.empty() || other_path.empty() || option == other) continue;
+      if (fs::exists(path, none) && !fs::is_regular_file(path, none)) continue;  // a pipe takes both
+      const auto whole = [&](const std::string& each) { return fs::weakly_canonical(fs::absolute(each, none), none); };
+      if (whole(path) != whole(other_path)) continue;
+      throw UsageError(option + " and " + other + " would both write " + path + "; give them names of their own");
+    }
+  }
 }
 
 void check_output(const std::string& option, const std::string& path, const std::vector<std::string>& inputs) {

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tidemark/named_options.h"
@@ -95,6 +96,8 @@ void check_named(const std::string& kind, const std::vector<Named>& entries, con
 
 // For a file that the command will write: throws UsageError where it is one of those that it reads, and FileError where
 // it cannot be written. Nothing is made yet. `path`, given with `option`, may be empty: then there is none.
+// Throws UsageError where two options would write one file. Pairs of an option and a path; empty paths are none.
+void check_distinct(const std::vector<std::pair<std::string, std::string>>& outputs);
 void check_output(const std::string& option, const std::string& path, const std::vector<std::string>& inputs);
 
 // What the library says, without the place: that is a line of the command, not of its user.

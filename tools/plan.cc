@@ -127,6 +127,7 @@ std::int64_t other_state(const Workload& workload, const PlanCommand& command, c
 void plan(const PlanCommand& command) {
   check_output("--out", command.out, {command.graph});
   check_output("--dump-graph", command.dump_graph, {});
+  check_distinct({{"--out", command.out}, {"--dump-graph", command.dump_graph}});
   scheduler::Graph graph;
   if (command.of_model) {
     const bool table = command.budget.empty() && !command.sweep;

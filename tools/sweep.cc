@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "tidemark/page.h"
 #include "tidemark/session.h"
@@ -118,6 +120,14 @@ std::string command_line_of(const SweepCommand& command) {
   return text + (command.peers ? " --peers" : "");
 }
 
+// A page or picture of the sweep that goes on is made anew; others stay.
+void require_same_sweep(const SweepCommand& command, const std::string& picture) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  if (!fs::is_regular_file(picture, none) || fs::is_regular_file(command.out, none)) return;
+  throw UsageError(picture + " is there already, and may show another sweep; remove it, or name another file");
+}
+
 }  // namespace
 
 SweepOptions sweep_options(const SweepCommand& command) {
@@ -147,6 +157,8 @@ void sweep(const SweepCommand& command) {
   const std::string step = command.svg.empty() ? "" : command.svg + "-step.svg";
   check_output("--svg", curve, {});
   check_output("--svg", step, {});
+  check_distinct({{"--out", command.out}, {"--html", command.html}, {"--svg", curve}, {"--svg", step}});
+  for (const std::string& picture : {command.html, curve, step}) require_same_sweep(command, picture);
   if (command.batches) {
     find_batches(command);
     return;

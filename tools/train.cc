@@ -3,9 +3,12 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "tidemark/checkpoint.h"
@@ -70,6 +73,16 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+// A run that was saved is gone on with, or stays.
+void require_no_other_run(const TrainCommand& options) {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  if (options.save.empty() || !fs::is_regular_file(options.save, none)) return;
+  if (!options.resume.empty() && fs::equivalent(options.save, options.resume, none)) return;
+  throw UsageError("--save " + options.save + ": the file is there already; go on from it with --resume " +
+                   options.save + ", or name another one");
+}
+
 }  // namespace
 
 void train(const TrainCommand& options) {
@@ -83,8 +96,13 @@ void train(const TrainCommand& options) {
   }
   check_output("--json", options.json, inputs);
   check_output("--trace", options.trace, inputs);
-  if (!options.trace.empty() && options.trace == options.json) throw UsageError("--trace and --json name one file");
   check_output("--save", options.save, inputs);
+  std::vector<std::pair<std::string, std::string>> outputs = {{"--json", options.json}, {"--trace", options.trace}};
+  for (const char* kept : {"", ".1", ".new", ".best"}) {
+    if (!options.save.empty()) outputs.emplace_back("--save", options.save + kept);
+  }
+  check_distinct(outputs);
+  require_no_other_run(options);
   const auto threads = static_cast<int>(options.threads);
   const std::int64_t batch = options.workload.batch;
   const SessionOptions of_session{.budget = budget,

@@ -152,6 +152,17 @@ TEST(Checkpoint, ATruncatedOneGivesWayToTheOneBefore) {
     run.train_to(kSteps);
     EXPECT_EQ(run.hash(), unbroken(kSteps));
   }
+  {  // The damaged one does not take the place of the one before it.
+    const std::string before = read_bytes(file + ".1");
+    TrainingRun run({.file = file});
+    ASSERT_TRUE(run.resume());
+    run.save();
+    EXPECT_EQ(read_bytes(file + ".1"), before);
+    run.save();
+    EXPECT_NE(read_bytes(file + ".1"), "");
+    EXPECT_TRUE(TrainingRun({.file = file}).resume());
+    write_bytes(file, whole.substr(0, whole.size() / 2));
+  }
   write_bytes(file + ".1", "nothing");
   TrainingRun run({.file = file});
   EXPECT_THAT(message_of([&] { (void)run.resume(); }),

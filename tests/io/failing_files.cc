@@ -54,6 +54,11 @@ int rename(const char* from, const char* to) {
   return fails("rename", EIO) ? -1 : real(from, to);
 }
 
+int linkat(int from_folder, const char* from, int to_folder, const char* to, int flags) {
+  static auto* const real = next<int(int, const char*, int, const char*, int)>("linkat");
+  return fails("linkat", EIO) ? -1 : real(from_folder, from, to_folder, to, flags);
+}
+
 int link(const char* from, const char* to) {
   static auto* const real = next<int(const char*, const char*)>("link");
   return fails("link", EPERM) ? -1 : real(from, to);

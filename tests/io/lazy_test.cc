@@ -243,6 +243,33 @@ TEST_F(Lazy, KeysAreDrawnAsWithoutDeferredInit) {
   EXPECT_EQ(draw(true), draw(false));
 }
 
+// Entries of .npz files are read one at a time, by whoever needs one.
+TEST_F(Lazy, WeightsInNpzFilesAreThoseOfTheModel) {
+  const std::string npz = folder_ / "gpt.npz";
+  const TensorFile original(file_);
+  std::vector<TensorToWrite> tensors;
+  for (const FileTensor& tensor : original.tensors()) {
+    tensors.push_back({tensor.name, tensor.type, tensor.shape, [&](const AppendBytes& append) {
+                         std::vector<float> elements(static_cast<std::size_t>(tensor.elements));
+                         original.read_f32(tensor, 0, tensor.elements, elements.data());
+                         append(elements.data(), tensor.bytes);
+                       }});
+  }
+  write_tensors(npz, tensors);
+  const auto losses_of = [&](const std::string& file, bool lazy, std::optional<std::int64_t> budget) {
+    Session session({.budget = budget, .threads = 2});
+    Frozen model(file, lazy);
+    std::vector<float> losses;
+    for (int step = 0; step < 20; ++step) {
+      const NoGrad no_grad;
+      const Tensor x = tensor(tokens_of(step, 0), {kBatch, kGpt.context});
+      losses.push_back(model.net->loss(x, x).item());
+    }
+    return losses;
+  };
+  EXPECT_EQ(losses_of(npz, true, weight_bytes_ / 2), losses_of(file_, false, {}));
+}
+
 TEST_F(Lazy, ExplanationsCountWhatIsRead) {
   Session session({.budget = weight_bytes_ / 2, .threads = 1});
   Frozen model(file_, true);

@@ -119,6 +119,16 @@ TEST_F(LookCommandTest, SweepMeasuresAndDraws) {
   EXPECT_EQ(run_command("sweep " + kSmall + "--rounds 0").code, 64);
 }
 
+TEST_F(LookCommandTest, PagesOfOtherSweepsStay) {
+  folder_.write("page.html", "another");
+  const Outcome outcome = run_command("sweep " + kSmall + "--budgets none --rounds 1 --html " + file("page.html"));
+  EXPECT_EQ(outcome.code, 64);
+  EXPECT_THAT(outcome.output, HasSubstr("may show another sweep"));
+  EXPECT_EQ(folder_.read("page.html"), "another");
+  EXPECT_EQ(run_command("sweep " + kSmall + "--out " + file("r") + " --html " + file("r")).code, 64);
+  EXPECT_EQ(run_command("plan " + kSmall + "--budget 8MiB --dump-graph " + file("g") + " --out " + file("g")).code, 64);
+}
+
 TEST_F(LookCommandTest, SweepShowsAStepThatRunsWhereTheOneAskedForCannot) {
   const Outcome outcome =
       run_command("sweep " + kSmall + "--budgets none --rounds 1 --steps 1 --look 1KiB --html " + file("page.html"));
@@ -133,6 +143,11 @@ TEST_F(LookCommandTest, SweepFindsBatches) {
   ASSERT_TRUE(std::regex_search(outcome.output, found, std::regex("8.0 MiB +([0-9]+)\n +16.0 MiB +([0-9]+)")));
   EXPECT_GT(std::stoll(found[1]), 1);
   EXPECT_GT(std::stoll(found[2]), std::stoll(found[1]));
+  // What is said to fit does, and one more does not.
+  const std::string small =
+      "train --model mlp --layers 6 --width 64 --image 8 --threads 2 --steps 2 --budget 8MiB --batch ";
+  EXPECT_EQ(run_command(small + found[1].str()).code, 0);
+  EXPECT_EQ(run_command(small + std::to_string(std::stoll(found[1]) + 1)).code, 2);
   EXPECT_EQ(run_command("sweep " + kSmall + "--batches --budgets 50%").code, 64);
   EXPECT_THAT(run_command("sweep " + kSmall + "--batches --budgets 8MiB --html " + file("page.html")).output,
               HasSubstr("--batches measures nothing"));

@@ -64,6 +64,24 @@ TEST_F(ResumeCommand, BeginsWhereThereIsNothingToResume) {
   EXPECT_EQ(run_command(kRun + "--save-every 3").code, 64);
 }
 
+// Files of other runs, and of the same one, stay.
+TEST_F(ResumeCommand, NoOutputTakesThePlaceOfAnother) {
+  const std::string save = "--steps 6 --save " + file("run") + " ";
+  for (const std::string& other : {std::string("--trace "), std::string("--json ")}) {
+    for (const char* kept : {"", ".1", ".new", ".best"}) {
+      const Outcome outcome = run_command(kRun + save + other + file("run") + kept);
+      EXPECT_EQ(outcome.code, 64) << other << kept;
+      EXPECT_THAT(outcome.output, HasSubstr("would both write"));
+    }
+  }
+  ASSERT_EQ(run_command(kRun + save).code, 0);
+  const std::string before = folder_.read("run");
+  const Outcome again = run_command(kRun + save);
+  EXPECT_EQ(again.code, 64);
+  EXPECT_THAT(again.output, HasSubstr("go on from it with --resume"));
+  EXPECT_EQ(folder_.read("run"), before);
+}
+
 TEST_F(ResumeCommand, SignalsEndTheStepAndSave) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const std::string name = "run" + std::to_string(signal);
