@@ -75,11 +75,6 @@ bool FileRead::done() const {
   return next_ >= parts_ && under_way_ == 0;
 }
 
-bool FileRead::failed() const {
-  const std::lock_guard lock(mutex_);
-  return error_ != nullptr;
-}
-
 FileReader::~FileReader() {
   if (!thread_.joinable()) return;
   if (getpid() != process_) {

@@ -33,7 +33,6 @@ class FileRead {
   // No part is begun from now on. Waits for those that are under way.
   void stop() noexcept;
   bool done() const;
-  bool failed() const;
 
   bool in_parts() const { return parts_ > 1; }
   const std::string& name() const { return name_; }

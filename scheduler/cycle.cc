@@ -216,9 +216,4 @@ std::optional<Cycle> choose_residents(const SourcesInFront& program, std::int64_
   return Search(program, budget, options, find).run();
 }
 
-std::optional<Cycle> choose_residents(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
-  return choose_residents(SourcesInFront(graph), budget, options,
-                          [&](const Graph& of, const PlanOptions& with) { return try_plan(of, budget, with); });
-}
-
 }  // namespace tidemark::scheduler

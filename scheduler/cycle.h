@@ -37,7 +37,7 @@ using FindPlan = std::function<std::optional<Plan>(const Graph&, const PlanOptio
 // was found.
 std::optional<Cycle> choose_residents(const SourcesInFront& program, std::int64_t budget, const PlanOptions& options,
                                       const FindPlan& find);
-// The same by try_plan().
+// The same by the planner, whose plans are compared as they are found: sources do not run early in them.
 std::optional<Cycle> choose_residents(const Graph& graph, std::int64_t budget, const PlanOptions& options = {});
 
 }  // namespace tidemark::scheduler

@@ -454,13 +454,18 @@ Plan with_early_sources(const Graph& graph, const Start& start, Plan plan) {
   return plan;
 }
 
+std::optional<Cycle> find_cycle(const SourcesInFront& program, std::int64_t budget, const PlanOptions& options,
+                                std::int64_t units) {
+  return choose_residents(program, budget, options, [&](const Graph& of, const PlanOptions& with) {
+    return Planner(of, with, units).find(budget, nullptr);
+  });
+}
+
 // Of a program that runs again and again, its residents chosen; sizes and the budget in units.
 std::optional<Plan> find_repeated(const Graph& graph, std::int64_t budget, const PlanOptions& options,
                                   std::int64_t units, const Plan* smaller) {
   const SourcesInFront program(graph);
-  const std::optional<Cycle> cycle = choose_residents(
-      program, budget, options,
-      [&](const Graph& of, const PlanOptions& with) { return Planner(of, with, units).find(budget, nullptr); });
+  const std::optional<Cycle> cycle = find_cycle(program, budget, options, units);
   std::optional<Plan> found;
   if (cycle) {
     Start start = program.start;
@@ -503,6 +508,10 @@ Plan require_plan(const Graph& graph, std::int64_t budget, const PlanOptions& op
 }
 
 }  // namespace
+
+std::optional<Cycle> choose_residents(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
+  return find_cycle(SourcesInFront(graph), budget, options, 1);
+}
 
 Plan plan(const Graph& graph, std::int64_t budget, const PlanOptions& options) {
   if (options.place && !options.start && has_odd_sizes(graph)) {

@@ -55,6 +55,15 @@ SweepOptions options_of(const std::string& file) {
           .subject = "of a test"};
 }
 
+// One process a point, and one measured step in it.
+SweepOptions brief_options_of(const std::string& file, const std::vector<std::string>& budgets) {
+  SweepOptions options = options_of(file);
+  options.budgets = budgets;
+  options.rounds = 1;
+  options.steps = 1;
+  return options;
+}
+
 TEST(Sweep, MeasuresEachPointAndComparesTheBits) {
   const TemporaryFolder folder;
   const Sweep result = sweep(options_of(folder / "sweep.json"), program);
@@ -131,10 +140,7 @@ TEST(Sweep, GoesOnWhereItStopped) {
 
 TEST(Sweep, OfOtherOptionsIsNeverOverwritten) {
   const TemporaryFolder folder;
-  SweepOptions options = options_of(folder / "sweep.json");
-  options.budgets = {"none"};
-  options.rounds = 1;
-  options.steps = 1;
+  SweepOptions options = brief_options_of(folder / "sweep.json", {"none"});
   (void)sweep(options, program);
   const std::string before = folder.read("sweep.json");
   options.steps = 2;
@@ -213,10 +219,7 @@ TEST(Sweep, CostsCanBeMeasured) {
 // Plans of other costs may need other budgets: the smallest is planned by the costs that the sweep keeps.
 TEST(Sweep, MeasuredCostsAreKept) {
   const TemporaryFolder folder;
-  SweepOptions options = options_of(folder / "sweep.json");
-  options.budgets = {"none", "smallest"};
-  options.rounds = 1;
-  options.steps = 1;
+  SweepOptions options = brief_options_of(folder / "sweep.json", {"none", "smallest"});
   options.costs = "measured";
   const Sweep first = sweep(options, program);
   EXPECT_EQ(first.points[1].refused, "");
@@ -234,10 +237,7 @@ TEST(Sweep, MeasuredCostsAreKept) {
 
 TEST(Sweep, DamagedFilesAreRefusedOrRead) {
   const TemporaryFolder folder;
-  SweepOptions options = options_of(folder / "sweep.json");
-  options.budgets = {"none", "60%"};
-  options.rounds = 1;
-  options.steps = 1;
+  SweepOptions options = brief_options_of(folder / "sweep.json", {"none", "60%"});
   (void)sweep(options, program);
   const std::string whole = folder.read("sweep.json");
   const std::string file = folder / "damaged.json";
